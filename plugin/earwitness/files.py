@@ -1,111 +1,107 @@
-"""Reading rows from the files people have, and writing files that are whole or absent."""
+"""Reading rows from the files people have, and writing files that are whole or absent.
+
+Every reader holds one row and a bounded buffer at a time, whatever the size of the file.
+"""
 
 from __future__ import annotations
 
-import csv
+import hashlib
 import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import IO, Any
 
-from earwitness.errors import UserError
+from earwitness.errors import RowError, UserError
+from earwitness.row_formats import READERS, Reading, Row, reader_for
 
-ROW_FORMATS = (".json", ".jsonl", ".csv", ".tsv", ".parquet")
+ROW_FORMATS = tuple(READERS)
 
 
-def read_rows(path: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a JSON list, JSONL, CSV, TSV or Parquet file, in order.
+class BadRows:
+    """What happens to bad rows: the first one is raised or, with ``skip``, all are left out, counted and listed.
 
     Args:
-        path: the file; its ending (one of ``ROW_FORMATS``) tells the format. A UTF-8 byte order mark and blank
-            JSONL lines are skipped.
+        skip: leave bad rows out instead of raising.
+        log: a JSONL file for every bad row, ``{"file", "row", "value", "reason"}``; written, when the ``with`` block
+            ends without an error, only if there is a bad row.
+        keep: how many of the first bad rows stay in ``first`` for the summary.
+    """
+
+    def __init__(self, skip: bool = False, log: str | os.PathLike[str] | None = None, keep: int = 20) -> None:
+        self.skip = skip
+        self.count = 0
+        self.first: list[RowError] = []
+        self._keep = keep
+        self._log = log
+        self._stack = ExitStack()
+        self._file: IO[str] | None = None
+
+    def add(self, error: RowError) -> None:
+        if not self.skip:
+            raise error
+        self.count += 1
+        if len(self.first) < self._keep:
+            self.first.append(error)
+        if self._log is not None:
+            if self._file is None:
+                self._file = self._stack.enter_context(atomic_write(self._log))
+            entry = {"file": error.file, "row": error.row, "value": error.value, "reason": error.reason}
+            self._file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+
+    def summary(self) -> str:
+        """Lines for people: how many rows were left out, and the first of them."""
+        if self.count == 0:
+            return "no bad rows"
+        lines = [f"{self.count} bad row{'s' * (self.count > 1)} skipped:", *(f"  {error}" for error in self.first)]
+        if self.count > len(self.first):
+            lines.append(f"  and {self.count - len(self.first)} more" + (f", see {self._log}" if self._log else ""))
+        return "\n".join(lines)
+
+    def __enter__(self) -> BadRows:
+        self._stack.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, traceback)
+
+
+def read_rows(path: str | os.PathLike[str], bad: BadRows | None = None, reading: Reading = "rows") -> Iterator[Row]:
+    """Yield the rows of a file in order; ``numbered_rows`` without the numbers."""
+    return (row for _, row in numbered_rows(path, bad, reading))
+
+
+def numbered_rows(
+    path: str | os.PathLike[str], bad: BadRows | None = None, reading: Reading = "rows"
+) -> Iterator[tuple[int, Row]]:
+    """Yield ``(number, row)`` of a JSON list, JSON lines, CSV, TSV, Parquet or text file, in order.
+
+    Args:
+        path: the file. Its ending (one of ``ROW_FORMATS``) tells the format; ``.json`` may hold a list or JSON lines,
+            and a row of ``.txt`` is ``{"text": line}``. A UTF-8 byte order mark and blank lines are skipped.
+        bad: takes bad rows; without it the first one is raised.
+        reading: "csv" reads any ending but the others as CSV with a header, "lines" every file as text lines.
+
+    Numbers count from 1: lines in JSONL and text, as editors count them, and data rows elsewhere.
 
     Raises:
-        UserError: the file is missing, of another format, not UTF-8, or a row is broken; names file and row (rows
-            count from 1, as editors count lines in JSONL).
+        UserError: the file is missing, of another format or encoding, or broken as a whole.
+        RowError: a row is broken and ``bad`` does not skip; names file and row.
     """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such file")
-    readers = {
-        ".json": _read_json,
-        ".jsonl": _read_jsonl,
-        ".csv": _read_csv,
-        ".tsv": _read_csv,
-        ".parquet": _read_parquet,
-    }
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise UserError(f"{path}: cannot read rows from '{path.suffix}'; allowed endings: {', '.join(ROW_FORMATS)}")
-    try:
-        yield from reader(path)
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path}: not UTF-8 (byte {error.start} is 0x{error.object[error.start]:02x}); save the file as UTF-8"
-        ) from None
-
-
-def _read_json(path: Path) -> Iterator[dict[str, Any]]:
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8-sig"))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}: broken JSON at line {error.lineno}: {error.msg}") from None
-    if not isinstance(rows, list):
-        raise UserError(f"{path}: must hold a JSON list of rows, but holds {_kind(rows)}")
-    for number, row in enumerate(rows, 1):
-        yield _object(row, path, number)
-
-
-def _read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open(encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise UserError(f"{path}, row {number}: broken JSON: {error.msg} at column {error.colno}") from None
-            yield _object(row, path, number)
-
-
-def _read_csv(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
-        number = 1
-        try:
-            for number, row in enumerate(reader, 1):
-                if None in row or None in row.values():
-                    raise UserError(
-                        f"{path}, row {number}: does not have the {len(reader.fieldnames or [])} columns of the header"
-                    )
-                yield row
-        except csv.Error as error:
-            raise UserError(f"{path}, row {number + 1}: broken CSV: {error}") from None
-
-
-def _read_parquet(path: Path) -> Iterator[dict[str, Any]]:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        table = pyarrow.parquet.ParquetFile(path)
-        for batch in table.iter_batches(batch_size=1024):
-            yield from batch.to_pylist()
-    except pyarrow.ArrowInvalid as error:
-        raise UserError(f"{path}: not a readable Parquet file: {error}") from None
-
-
-def _object(row: Any, path: Path, number: int) -> dict[str, Any]:
-    if not isinstance(row, dict):
-        raise UserError(f"{path}, row {number}: must be an object, but is {_kind(row)}")
-    return row
-
-
-def _kind(value: Any) -> str:
-    return {dict: "an object", list: "a list", str: "a string", type(None): "null"}.get(type(value), "a number")
+    bad = bad or BadRows()
+    for number, row in reader_for(path, reading)(path):
+        if isinstance(row, RowError):
+            bad.add(row.at(path, number))
+        else:
+            yield number, row
 
 
 @contextmanager
@@ -145,3 +141,9 @@ def write_jsonl(path: str | os.PathLike[str], rows: Iterable[dict[str, Any]]) ->
     with atomic_write(path) as file:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def sha256_file(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of the bytes of a file, in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
