@@ -1,0 +1,1 @@
+"""Entries of ``dataset_info.json``, records to judge, and the data that they come from."""
