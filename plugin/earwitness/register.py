@@ -1,0 +1,182 @@
+"""The one place that touches LLaMA-Factory.
+
+``HOOKS`` names every module of the host that is extended and the function that extends it. ``autoload`` applies a hook
+right after the module is first executed, so nothing of the host is imported earlier than it would be without us, and
+nothing of it is edited. Every hook is idempotent. ``EARWITNESS_DISABLE=1`` turns all of them off.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field, make_dataclass
+from types import ModuleType
+from typing import Any, Literal
+
+TESTED_HOST = ("0.9.5", "0.9.6")
+"""LLaMA-Factory versions the hooks were tested on: from the first, up to but not including the second."""
+
+_MARK = "_earwitness"
+
+
+def _once(hook: Callable[[ModuleType], None]) -> Callable[[ModuleType], None]:
+    """Make a hook idempotent: a module carries a mark once it is extended."""
+
+    def apply(module: ModuleType) -> None:
+        if not getattr(module, _MARK, False):
+            hook(module)
+            setattr(module, _MARK, True)
+
+    apply.__name__, apply.__doc__ = hook.__name__, hook.__doc__
+    return apply
+
+
+@_once
+def extend_mm_plugins(module: ModuleType) -> None:
+    """Give the audio families exact, unpadded features and header-only token counts (``audio/plugin.py``)."""
+    from earwitness.audio.plugin import ExactAudio
+
+    for name in ("qwen2_audio", "qwen2_omni"):
+        host = module.PLUGINS[name]
+        module.PLUGINS[name] = dataclass(type(host.__name__, (ExactAudio, host), {"__module__": host.__module__}))
+
+
+@_once
+def extend_dataset_attributes(module: ModuleType) -> None:
+    """Keep the ``judge`` block and its columns, which ``DatasetAttr.join`` would drop without a word."""
+    host = module.DatasetAttr
+
+    def join(self: Any, attr: dict[str, Any]) -> None:
+        host.join(self, attr)
+        self.entry = dict(attr)
+
+    fields = [("entry", dict[str, Any], field(default_factory=dict, repr=False))]
+    module.DatasetAttr = make_dataclass("DatasetAttr", fields, bases=(host,), namespace={"join": join}, repr=False)
+
+
+@_once
+def register_converters(module: ModuleType) -> None:
+    """Register the ``formatting`` names of speech judges."""
+    from earwitness.data.convert import SPEECH_FORMATS, SpeechConverter
+
+    for name in SPEECH_FORMATS:
+        module.register_dataset_converter(
+            name, type("SpeechDatasetConverter", (SpeechConverter, module.DatasetConverter), {})
+        )
+
+
+@_once
+def check_datasets_first(module: ModuleType) -> None:
+    """Check rows and clips of an audio dataset before tokenisation, and never cut one of its prompts."""
+    from earwitness.data.preflight import WholePrompts, check_dataset
+
+    load = module._load_single_dataset
+
+    def load_single_dataset(dataset_attr: Any, model_args: Any, data_args: Any, training_args: Any) -> Any:
+        if training_args.should_log:
+            check_dataset(dataset_attr, data_args)
+        return load(dataset_attr, model_args, data_args, training_args)
+
+    module._load_single_dataset = load_single_dataset
+    for name in ("SupervisedDatasetProcessor", "UnsupervisedDatasetProcessor", "PairwiseDatasetProcessor"):
+        host = getattr(module, name)
+        setattr(module, name, dataclass(type(name, (WholePrompts, host), {"__module__": host.__module__})))
+
+
+@_once
+def drop_dummy_image(module: ModuleType) -> None:
+    """Spare audio-only batches the image that the host adds to every batch without one.
+
+    The host adds it so that ranks with and without images stay in step under ZeRO-3 and FSDP; there it stays.
+    """
+    from copy import copy
+
+    host = module.MultiModalDataCollatorForSeq2Seq
+    call = host.__call__
+
+    def without_dummy(self: Any, features: list[dict[str, Any]]) -> dict[str, Any]:
+        from transformers.integrations import is_deepspeed_zero3_enabled
+        from transformers.integrations.fsdp import is_fsdp_enabled
+
+        has_visuals = any(feature.get("images") or feature.get("videos") for feature in features)
+        has_audio = any(feature.get("audios") for feature in features)
+        if has_visuals or not has_audio or is_deepspeed_zero3_enabled() or is_fsdp_enabled():
+            return call(self, features)
+        template = self.template
+        self.template = copy(template)
+        self.template.mm_plugin = copy(template.mm_plugin)
+        self.template.mm_plugin.image_token = None
+        try:
+            return call(self, features)
+        finally:
+            self.template = template
+
+    host.__call__ = without_dummy
+
+
+@_once
+def extend_finetuning_arguments(module: ModuleType) -> None:
+    """Add our training fields, so that YAML files, the command line and ``-h`` know them."""
+    from earwitness.train.arguments import SpeechJudgeArguments
+
+    host = module.FinetuningArguments
+    module.FinetuningArguments = dataclass(
+        type("FinetuningArguments", (SpeechJudgeArguments, host), {"__module__": host.__module__})
+    )
+
+
+@_once
+def extend_sft_trainer(module: ModuleType) -> None:
+    """Weigh chain-of-thought lines against the answer (``train/sft/weighted.py``)."""
+    from earwitness.train.sft.weighted import WeightedChainOfThought
+
+    host = module.CustomSeq2SeqTrainer
+    module.CustomSeq2SeqTrainer = type(
+        host.__name__, (WeightedChainOfThought, host), {"__module__": host.__module__}
+    )
+
+
+@_once
+def use_exact_towers(module: ModuleType) -> None:
+    """Let every loaded model run its audio tower clip by clip (``audio/tower.py``)."""
+    from earwitness.audio.tower import use_exact_tower
+
+    load = module.load_model
+
+    def load_model(*args: Any, **kwargs: Any) -> Any:
+        model = load(*args, **kwargs)
+        use_exact_tower(model)
+        return model
+
+    module.load_model = load_model
+
+
+@_once
+def report_user_errors(module: ModuleType) -> None:
+    """Print a user's mistake as one line instead of a traceback."""
+    from earwitness.errors import UserError
+
+    default = sys.excepthook
+
+    def report(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+        if isinstance(error, UserError):
+            print(f"error: {error}", file=sys.stderr)
+        else:
+            default(kind, error, trace)
+
+    sys.excepthook = report
+
+
+HOOKS: dict[str, Callable[[ModuleType], None]] = {
+    "llamafactory": report_user_errors,
+    "llamafactory.data.mm_plugin": extend_mm_plugins,
+    "llamafactory.data.parser": extend_dataset_attributes,
+    "llamafactory.data.converter": register_converters,
+    "llamafactory.data.loader": check_datasets_first,
+    "llamafactory.data.collator": drop_dummy_image,
+    "llamafactory.hparams.finetuning_args": extend_finetuning_arguments,
+    "llamafactory.model.loader": use_exact_towers,
+    "llamafactory.train.sft.trainer": extend_sft_trainer,
+}
+
+Stage = Literal["pt", "sft", "rm", "ppo", "dpo", "kto", "grpo"]
