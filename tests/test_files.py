@@ -135,7 +135,8 @@ def test_no_list_of_bad_rows_without_bad_rows_or_after_an_error(tmp_path: Path) 
             bad.add(RowError("no good").at("f", 1))
             raise RuntimeError
 
-    pytest.raises(RuntimeError, stopped)
+    with pytest.raises(RuntimeError):
+        stopped()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -255,7 +256,8 @@ def test_atomic_write_leaves_nothing_behind_on_error(tmp_path: Path) -> None:
             file.write(b"x")
             raise RuntimeError
 
-    pytest.raises(RuntimeError, stopped)
+    with pytest.raises(RuntimeError):
+        stopped()
     assert list(tmp_path.iterdir()) == [path]
 
 
