@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from earwitness.errors import UserError
 from earwitness.metrics.figures import Figure, to_json
 from earwitness.metrics.intervals import (

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from earwitness.errors import UserError
 from earwitness.metrics.agreement import cohen_kappa, human_ceiling, krippendorff_alpha
 from earwitness.metrics.calibration import calibration, risk_coverage
