@@ -1,0 +1,168 @@
+"""Exact mel features: what `transformers`' WhisperFeatureExtractor computes in padded batches, clip by clip.
+
+The host pads every clip to the longest the model allows (300 s or 30 s) and throws most of the result away. A log-mel
+frame depends on its own `n_fft` samples and, through the floor 8 below the maximum, on the loudest frame of the clip.
+Neither needs more zeros than the last window reaches into, so each clip is computed alone with a few frames of
+silence behind it: the same numbers, whatever the rest of the batch is.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+
+from earwitness.audio.limits import Family, Overlong, fit_samples
+from earwitness.audio.reading import name_of, read_audio
+from earwitness.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MIN_FRAMES = 64
+"""Frames computed at least: with very few columns, a matrix product rounds differently from the host's large one."""
+MIN_POWER = 1e-10
+"""Mel power of silence: its logarithm is -10."""
+LOG_RANGE = 8.0
+"""Powers of ten below a clip's loudest mel value that are kept; the rest is raised to that floor."""
+
+QWEN3_CHUNK_FRAMES, QWEN3_CHUNK_TOKENS = 100, 13
+"""Qwen3-Omni convolves chunks of 100 frames (1 s at a hop of 10 ms) into 13 tokens each."""
+
+
+def frame_count(samples: int, feature_extractor: Any) -> int:
+    """Return the number of mel frames of a clip of ``samples`` samples: those that the host's mask keeps."""
+    return -(-samples // feature_extractor.hop_length)
+
+
+def token_count(frames: int, family: Family) -> int:
+    """Return the number of audio tokens (= embeddings) of a clip of ``frames`` mel frames.
+
+    Two convolutions of stride 2 (Qwen2-Audio, Qwen2.5-Omni; the second is a pooling), or three for Qwen3-Omni, chunk
+    by chunk: `Qwen2AudioPlugin` and `Qwen2OmniPlugin` of LLaMA-Factory.
+    """
+    if family == "qwen3_omni":
+        chunks, rest = divmod(frames, QWEN3_CHUNK_FRAMES)
+        for _ in range(3):
+            rest = (rest - 1) // 2 + 1
+        return chunks * QWEN3_CHUNK_TOKENS + rest
+    return max(0, ((frames - 1) // 2 + 1 - 2) // 2 + 1)
+
+
+def mel_features(waveform: np.ndarray, feature_extractor: Any) -> np.ndarray:
+    """Log-mel features of one clip, equal to those the extractor computes in any batch padded to its limit.
+
+    Args:
+        waveform: mono samples at the extractor's rate, shape (n,), 1 <= n <= ``feature_extractor.n_samples``.
+        feature_extractor: a WhisperFeatureExtractor (its ``n_fft``, ``hop_length``, mel filters and limit are used).
+
+    Returns:
+        float32, shape (n_mels, frame_count(n)).
+
+    Raises:
+        UserError: the clip is empty or longer than the extractor takes.
+    """
+    return padded_mel(waveform, feature_extractor)[
+        :, : frame_count(len(waveform), feature_extractor.hop_length)
+    ].numpy()
+
+
+def batch_features(waveforms: Sequence[np.ndarray], feature_extractor: Any, family: Family) -> dict[str, torch.Tensor]:
+    """Compute features and mask of several clips, as the model wants them.
+
+    Args:
+        waveforms: mono clips at the extractor's rate.
+        feature_extractor: see `mel_features`.
+        family: Qwen2-Audio's tower takes exactly ``nb_max_frames`` (3000) frames; the others the longest of the batch.
+
+    Returns:
+        ``input_features``, float32, shape (clips, n_mels, T), and ``feature_attention_mask``, int32, shape (clips, T):
+        1 on a clip's own frames. Both equal the host's, cut at T; frames behind a clip hold silence.
+    """
+    return _stack(
+        [padded_mel(waveform, feature_extractor) for waveform in waveforms],
+        [frame_count(len(waveform), feature_extractor) for waveform in waveforms],
+        feature_extractor.nb_max_frames if family == "qwen2_audio" else None,
+    )
+
+
+def batch_features_of(
+    sources: Sequence[Any], feature_extractor: Any, family: Family, overlong: Overlong | None = None
+) -> dict[str, torch.Tensor]:
+    """Read clips and compute their `batch_features`.
+
+    Args:
+        sources: see `earwitness.audio.reading.read_audio`.
+        feature_extractor: see `mel_features`.
+        family: see `batch_features`.
+        overlong: see `earwitness.audio.limits.overlong_policy`, the default.
+
+    Raises:
+        UserError: a clip cannot be read, or is too short or too long for the model.
+    """
+    waveforms = []
+    for source in sources:
+        waveform = read_audio(source, feature_extractor.sampling_rate)
+        kept = fit_samples(len(waveform), feature_extractor, family, name_of(source), overlong)
+        waveforms.append(waveform[:kept])
+    return batch_features(waveforms, feature_extractor, family)
+
+
+def _stack(mels: list[torch.Tensor], frames: list[int], width: int | None) -> dict[str, torch.Tensor]:
+    width = width or max(frames)
+    features = torch.empty(len(mels), mels[0].shape[0], width)
+    mask = torch.zeros(len(mels), width, dtype=torch.int32)
+    for row, (mel, own) in enumerate(zip(mels, frames, strict=True)):
+        known = min(mel.shape[1], width)
+        features[row, :, :known] = mel[:, :known]
+        features[row, :, known:] = mel[:, -1:]
+        mask[row, :own] = 1
+    return {"input_features": features, "feature_attention_mask": mask}
+
+
+def padded_mel(waveform: np.ndarray, feature_extractor: Any) -> torch.Tensor:
+    """Log-mel features of a clip and of the silence behind it.
+
+    Returns:
+        float32, shape (n_mels, T). The first frame_count(n) are the clip's; its last windows reach into the next ones;
+        the last frame is pure silence, what the host has from there to its limit (unless T is that limit).
+    """
+    samples, limit = len(waveform), feature_extractor.n_samples
+    if not 0 < samples <= limit:
+        raise UserError(f"clip of {samples} samples; the feature extractor takes 1 to {limit}")
+    if feature_extractor.dither:
+        raise UserError(f"the feature extractor's dither is {feature_extractor.dither}; only 0.0 is deterministic")
+    n_fft, hop_length = feature_extractor.n_fft, feature_extractor.hop_length
+    # A centred window reaches n_fft/2 back: the first frame beyond that is silent. One more keeps torch.stft's
+    # reflection at the end of the signal within the silence.
+    tail = -(-n_fft // (2 * hop_length)) + 1
+    frames = max(MIN_FRAMES, frame_count(samples, feature_extractor) + tail)
+    signal = torch.zeros(min(limit, frames * hop_length))
+    signal[:samples] = torch.from_numpy(waveform)
+
+    window, filters = _window(n_fft), _filters(feature_extractor)
+    spectrum = torch.stft(signal, n_fft, hop_length, window=window, return_complex=True)[:, :-1]
+    power = spectrum.abs().square_()
+    log_mel = (filters @ power).clamp_(min=MIN_POWER).log10_()
+    log_mel = torch.maximum(log_mel, log_mel.max() - LOG_RANGE)
+    return log_mel.add_(4.0).div_(4.0)
+
+
+@lru_cache(maxsize=8)
+def _window(n_fft: int) -> torch.Tensor:
+    return torch.hann_window(n_fft)
+
+
+_FILTERS: WeakKeyDictionary[Any, torch.Tensor] = WeakKeyDictionary()
+
+
+def _filters(feature_extractor: Any) -> torch.Tensor:
+    """Return the mel filters, shape (n_mels, n_fft // 2 + 1), converted once an extractor."""
+    filters = _FILTERS.get(feature_extractor)
+    if filters is None:
+        filters = torch.from_numpy(feature_extractor.mel_filters).to(torch.float32).T
+        _FILTERS[feature_extractor] = filters
+    return filters
