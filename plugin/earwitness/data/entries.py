@@ -1,0 +1,160 @@
+"""Entries of ``dataset_info.json``: which file, which columns, which judge."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from earwitness.errors import UserError
+from earwitness.judges.spec import FORMATTINGS, JudgeSpec
+from earwitness.judges.text import listed
+
+HOST_FORMATTINGS = ("alpaca", "sharegpt", "openai")
+"""LLaMA-Factory's own formats, whose prompts are rendered already."""
+
+_ALPACA_COLUMNS = {"prompt": "instruction", "query": "input", "response": "output"}
+_MESSAGES_COLUMNS = {"messages": "conversations"}
+_TAGS = {
+    "role_tag": "from",
+    "content_tag": "value",
+    "user_tag": "human",
+    "assistant_tag": "gpt",
+    "observation_tag": "observation",
+    "function_tag": "function_call",
+    "system_tag": "system",
+}
+_REMOTE = ("hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of ``dataset_info.json``, validated.
+
+    Attributes:
+        name: its key in the file.
+        file_name: as it stands, relative to the folder of ``dataset_info.json``; None for sets on a hub.
+        formatting: "speech_pair", "speech_clip", or one of the host's.
+        columns: what the judge reads, to the column that holds it; for ``scores`` also to one column an aspect.
+        declared: the keys of ``columns`` that the entry names itself; their column must be in every row.
+        judge: its judge; None for host formats without a ``judge`` block.
+        tags: how the host's message formats name roles.
+    """
+
+    name: str
+    file_name: str | None
+    formatting: str
+    columns: Mapping[str, Any]
+    declared: frozenset[str]
+    judge: JudgeSpec | None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_info(cls, name: str, info: Any) -> Entry:
+        """Validate one entry as it stands in the file.
+
+        Raises:
+            UserError: a key or value that is not allowed; names it and lists what is.
+        """
+        where = f"dataset_info.json, entry {name!r}"
+        if not isinstance(info, Mapping):
+            raise UserError(f"{where}: must be an object, but is {info!r}")
+        formatting = info.get("formatting", "alpaca")
+        if formatting not in (*FORMATTINGS, *HOST_FORMATTINGS):
+            allowed = listed((*FORMATTINGS, *HOST_FORMATTINGS))
+            raise UserError(f"{where}: unknown formatting {formatting!r}; allowed: {allowed}")
+        columns = info.get("columns", {})
+        if not isinstance(columns, Mapping):
+            raise UserError(f"{where}: 'columns' must be an object, but is {columns!r}")
+        judge = None
+        if formatting in FORMATTINGS or "judge" in info:
+            judge = JudgeSpec.from_entry(name, info)
+        if formatting in FORMATTINGS:
+            assert judge is not None
+            every = _speech_columns(where, judge, columns)
+        else:
+            defaults = _ALPACA_COLUMNS if formatting == "alpaca" else _MESSAGES_COLUMNS
+            # The host forgets its defaults as soon as an entry names any column.
+            every = {key: column for key, column in (columns or defaults).items() if column is not None}
+        return cls(
+            name=name,
+            file_name=info.get("file_name"),
+            formatting=formatting,
+            columns=every,
+            declared=frozenset(columns),
+            judge=judge,
+            tags={**_TAGS, **info.get("tags", {})},
+        )
+
+    def path(self, dataset_dir: str | os.PathLike[str]) -> Path:
+        """Return the file of its rows.
+
+        Raises:
+            UserError: the rows are on a hub, or ``file_name`` is no file.
+        """
+        where = f"dataset_info.json, entry {self.name!r}"
+        if self.file_name is None:
+            raise UserError(f"{where}: has no 'file_name'; rows on a hub must be downloaded first")
+        path = Path(dataset_dir, self.file_name)
+        if path.is_dir():
+            raise UserError(f"{where}: file_name {self.file_name!r} is a folder; name one file")
+        if not path.is_file():
+            raise UserError(f"{where}: file_name {self.file_name!r}: no such file {path}")
+        return path
+
+
+def _speech_columns(where: str, judge: JudgeSpec, columns: Mapping[str, Any]) -> dict[str, Any]:
+    allowed = judge.kind.columns
+    for key, column in columns.items():
+        if key not in allowed:
+            close = get_close_matches(key, allowed, 1)
+            hint = f" (did you mean '{close[0]}'?)" if close else ""
+            raise UserError(
+                f"{where}, columns.{key}: unknown key{hint}; judge {judge.type!r} allows: {listed(allowed)}"
+            )
+        if key == "scores" and isinstance(column, Mapping):
+            if set(column) != set(judge.aspects):
+                raise UserError(
+                    f"{where}, columns.scores: must give a column for each of {listed(judge.aspects)}, "
+                    f"but gives {listed(column)}"
+                )
+        elif not isinstance(column, str) or not column:
+            raise UserError(f"{where}, columns.{key}: must be the name of a column, but is {column!r}")
+    return {key: columns.get(key, key) for key in allowed}
+
+
+def load_entries(dataset_dir: str | os.PathLike[str] = "data") -> dict[str, Any]:
+    """Read ``dataset_info.json`` of a folder, not yet validated.
+
+    Raises:
+        UserError: the file is missing, broken, or holds no object.
+    """
+    path = Path(dataset_dir, "dataset_info.json")
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; dataset_dir must hold a dataset_info.json") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 (byte {error.start}); save the file as UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}, line {error.lineno}: broken JSON: {error.msg}") from None
+    if not isinstance(entries, dict):
+        raise UserError(f"{path}: must hold one object with an entry for each dataset")
+    return entries
+
+
+def load_entry(name: str, dataset_dir: str | os.PathLike[str] = "data") -> Entry:
+    """Read and validate one entry.
+
+    Raises:
+        UserError: ``dataset_info.json`` cannot be read, has no such entry (lists those it has), or the entry is wrong.
+    """
+    entries = load_entries(dataset_dir)
+    if name not in entries:
+        path = Path(dataset_dir, "dataset_info.json")
+        raise UserError(f"{path}: no dataset {name!r}; it has: {listed(sorted(entries)) or 'none'}")
+    return Entry.from_info(name, entries[name])

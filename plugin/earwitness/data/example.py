@@ -1,0 +1,75 @@
+"""What one row says: the prompt, clips and response that training and inference share."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from earwitness.judges.answers import mirror_verdict
+from earwitness.judges.spec import JudgeSpec
+
+Reference = str | float | dict[str, str | float]
+"""A canonical verdict, a score, or for judges of several aspects the value of each."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One row, in its own order of clips.
+
+    Attributes:
+        judge: who is asked.
+        id: of the row, None where it has none.
+        aspect: what is judged, None where the judge asks for none.
+        prompt: the user message with one ``<audio>`` for each clip.
+        audios: paths as they stand in the row.
+        reference: the truth, None for unlabelled rows.
+        response: the training target, None for unlabelled rows.
+        mirrored: the response for the clips in the other order; None for one clip, unlabelled rows and texts that
+            cannot be turned around safely.
+        meta: every column that the judge does not read.
+    """
+
+    judge: JudgeSpec
+    id: str | None
+    aspect: str | None
+    prompt: str
+    audios: tuple[str, ...]
+    reference: Reference | None = None
+    response: str | None = None
+    mirrored: str | None = None
+    meta: dict[str, Any] = field(default_factory=dict, hash=False)
+
+    @property
+    def digest(self) -> str:
+        """Eight hexadecimal digits of what is asked about which clips: the same whether or not the row is labelled."""
+        asked = "\x1f".join((self.judge.type, self.aspect or "", self.prompt, *self.audios))
+        return hashlib.sha256(asked.encode()).hexdigest()[:8]
+
+    def swapped(self) -> Example:
+        """Return the same question with A and B in each other's place.
+
+        Clips, reference and response change; prompt, id and meta do not.
+        """
+        return replace(
+            self,
+            audios=self.audios[::-1],
+            reference=mirror_reference(self.reference, len(self.audios)),
+            response=self.mirrored,
+            mirrored=self.response,
+        )
+
+
+def mirror_reference(reference: Reference | None, clips: int) -> Reference | None:
+    """Return the truth about the same clips in the other order; only verdicts of pairs depend on it."""
+    return mirror_verdict(reference) if isinstance(reference, str) and clips == 2 else reference
+
+
+def cell(row: Mapping[str, Any], column: str) -> Any:
+    """Return the value of a column, None where it is absent, null, empty or NaN."""
+    value = row.get(column)
+    if isinstance(value, str) and not value.strip():
+        return None
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,0 +1,152 @@
+"""Rows in LLaMA-Factory's own formats, whose prompts are rendered already: SageLM's alpaca rows, and messages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from earwitness.data.entries import Entry
+from earwitness.data.example import Example, Reference, cell
+from earwitness.errors import RowError
+from earwitness.judges.answers import mirror_answer
+from earwitness.judges.mirror import mirror_text
+from earwitness.judges.prompts import AUDIO_PLACEHOLDER, neutralize_control
+from earwitness.judges.sagelm import IMPLICIT_EMOTION
+from earwitness.judges.spec import JudgeSpec
+from earwitness.judges.text import bare, listed
+
+SAGELM = JudgeSpec.of_type("pairwise", template="sagelm/pairwise")
+"""The judge of rows whose entry declares none: any aspect, answers 1, 2 or Tie."""
+
+_ASPECT = re.compile(r"\*\*([^*\n]+)\*\*")
+_QUESTION = "### Instruction:"
+_IMPLICIT_FOLDER = "Implicit-Emotion"
+
+
+def host_example(row: Mapping[str, Any], entry: Entry) -> Example:
+    """Turn one row of an alpaca, sharegpt or openai dataset into its example.
+
+    The prompt is what LLaMA-Factory makes of the row, except that control tokens in it are broken
+    (``neutralize_control``). The aspect is the first ``**...**`` before ``### Instruction:``, because instructions
+    hold Markdown of their own; implicit emotion is told by the folder of the first clip alone.
+
+    Raises:
+        RowError: a column is missing, placeholders and clips differ in number, an aspect or label is not allowed.
+    """
+    judge = entry.judge or SAGELM
+    prompt, response = _alpaca(row, entry) if entry.formatting == "alpaca" else _messages(row, entry)
+    prompt = neutralize_control(prompt)
+    audios = _audios(row, entry)
+    placeholders = prompt.count(AUDIO_PLACEHOLDER)
+    if placeholders != len(audios):
+        raise RowError(
+            f"the prompt holds {placeholders} {AUDIO_PLACEHOLDER} placeholder(s), but the row has "
+            f"{len(audios)} audio(s); each clip needs one",
+            prompt,
+        )
+    if len(audios) != judge.kind.clips:
+        raise RowError(
+            f"the row has {len(audios)} audio(s), but judge {judge.type!r} hears {judge.kind.clips}; "
+            "declare the entry's judge in its 'judge' block",
+            listed(audios),
+        )
+    id_column = entry.columns.get("id", "id")
+    used = {id_column, *entry.columns.values()}
+    identity = cell(row, id_column)
+    reference = _reference(response, judge)
+    return Example(
+        judge=judge,
+        id=None if identity is None else str(identity),
+        aspect=_aspect(prompt, audios, judge),
+        prompt=prompt,
+        audios=audios,
+        reference=reference,
+        response=response,
+        mirrored=_mirrored(response, reference, judge),
+        meta={key: value for key, value in row.items() if key not in used},
+    )
+
+
+def _column(row: Mapping[str, Any], entry: Entry, key: str, required: bool = False) -> Any:
+    column = entry.columns.get(key)
+    if column is None or column not in row:
+        if required:
+            missing = f"column {column!r}" if column else f"an entry for columns.{key}"
+            raise RowError(f"{missing} is missing; the row has: {listed(row)}")
+        return None
+    return cell(row, column)
+
+
+def _alpaca(row: Mapping[str, Any], entry: Entry) -> tuple[str, str | None]:
+    """Return prompt and response as the host's alpaca converter joins them."""
+    for key in ("history", "system"):
+        if _column(row, entry, key):
+            raise RowError(f"a judge is asked once, without {key}; leave columns.{key} out", row[entry.columns[key]])
+    parts = [_column(row, entry, "prompt", required=True), _column(row, entry, "query")]
+    response = _column(row, entry, "response")
+    if not isinstance(response, str | None):
+        raise RowError(
+            f"column {entry.columns['response']!r} (response) must hold text, but holds {response!r}", response
+        )
+    return "\n".join(str(part) for part in parts if part is not None), response
+
+
+def _messages(row: Mapping[str, Any], entry: Entry) -> tuple[str, str | None]:
+    """Return the user's message and, where there is one, the assistant's."""
+    messages = _column(row, entry, "messages", required=True)
+    role, content = entry.tags["role_tag"], entry.tags["content_tag"]
+    user, assistant = entry.tags["user_tag"], entry.tags["assistant_tag"]
+    if not isinstance(messages, list) or not all(
+        isinstance(message, Mapping) and isinstance(message.get(content), str) for message in messages
+    ):
+        raise RowError(f"column {entry.columns['messages']!r} must hold a list of {{{role!r}, {content!r}}}", messages)
+    roles = [message.get(role) for message in messages]
+    if roles not in ([user], [user, assistant]):
+        raise RowError(
+            f"roles are {listed(roles)}; allowed: {user}, or {user} then {assistant} "
+            "(the names are declared in the entry's 'tags')",
+            roles,
+        )
+    return messages[0][content], messages[1][content] or None if len(messages) > 1 else None
+
+
+def _audios(row: Mapping[str, Any], entry: Entry) -> tuple[str, ...]:
+    audios = _column(row, entry, "audios", required=True)
+    audios = [audios] if isinstance(audios, str) else audios
+    if not isinstance(audios, list) or not all(isinstance(audio, str) and audio for audio in audios):
+        raise RowError(f"column {entry.columns['audios']!r} (audios) must hold paths of clips", audios)
+    return tuple(audios)
+
+
+def _aspect(prompt: str, audios: tuple[str, ...], judge: JudgeSpec) -> str | None:
+    found = _ASPECT.search(prompt.partition(_QUESTION)[0])
+    aspect = found[1].strip() if found else None
+    if aspect == "emotion instruction following" and _IMPLICIT_FOLDER in audios[0].split("/")[:-1]:
+        aspect = IMPLICIT_EMOTION
+    if judge.kind.needs_aspect and aspect is None:
+        raise RowError(f"the prompt names no aspect as **aspect** before {_QUESTION!r}", prompt)
+    if aspect is not None and judge.aspects and aspect not in judge.aspects:
+        raise RowError(f"unknown aspect {aspect!r}; allowed: {listed(judge.aspects)}", aspect)
+    return aspect
+
+
+def _reference(response: str | None, judge: JudgeSpec) -> Reference | None:
+    """Read the verdict that a labelled row begins with; ``T`` is a tie in SageLM's data."""
+    if response is None or judge.kind.target != "verdict":
+        return None
+    first = bare(response.strip().partition("\n")[0])
+    menu = {bare(label): verdict for verdict, label in judge.labels.items()}
+    if "tie" in judge.labels:
+        menu.setdefault("t", "tie")
+    if first not in menu:
+        raise RowError(f"label {first!r} is not in the menu; allowed: {listed(judge.labels.values())}", response)
+    return menu[first]
+
+
+def _mirrored(response: str | None, reference: Reference | None, judge: JudgeSpec) -> str | None:
+    if response is None or judge.kind.clips == 1:
+        return None
+    if not isinstance(reference, str):
+        return mirror_text(response, judge.clip_names)
+    return mirror_answer(judge, reference, response.partition("\n")[2])
