@@ -66,3 +66,7 @@ class RequestCache:
                 raise
         except OSError as error:
             raise UserError(f"{self.folder}: cannot write the request cache: {error.strerror}") from None
+
+    def drop(self, key: str) -> None:
+        """Remove the reply stored under ``key``, if there is one."""
+        self._path(key).unlink(missing_ok=True)

@@ -137,3 +137,6 @@ class Chat(Protocol):
         self, requests: Sequence[ChatRequest], on_result: Callable[[int, Reply | Failure], None] | None = None
     ) -> list[Reply | Failure]:
         """Answer every request, in order. ``on_result(index, result)`` is called as each one ends."""
+
+    def forget(self, requests: Sequence[ChatRequest]) -> None:
+        """Drop what a cache holds of these requests: their replies proved of no use, and are to be asked for anew."""

@@ -101,7 +101,7 @@ class ChatClient:
         key = self.endpoint.api_key()
         same: dict[str, list[int]] = {}
         for index, request in enumerate(requests):
-            same.setdefault(request.key(self.endpoint.base_url, self.endpoint.model), []).append(index)
+            same.setdefault(self._key(request), []).append(index)
         results: list[Reply | Failure | None] = [None] * len(requests)
         waiting = iter(same.items())
         connector = aiohttp.TCPConnector(limit=self.concurrency)
@@ -125,6 +125,15 @@ class ChatClient:
                 for task in workers:
                     task.cancel()
         return [result for result in results if result is not None]
+
+    def forget(self, requests: Sequence[ChatRequest]) -> None:
+        """Drop what the cache holds of these requests."""
+        if self._cache is not None:
+            for request in requests:
+                self._cache.drop(self._key(request))
+
+    def _key(self, request: ChatRequest) -> str:
+        return request.key(self.endpoint.base_url, self.endpoint.model)
 
     async def _answer(self, line: _Line, digest: str, request: ChatRequest) -> Reply | Failure:
         if self._cache is not None:
