@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from earwitness.errors import UserError
+from earwitness.errors import RowError, UserError
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -123,8 +123,9 @@ def render(
     Returns: the user message; it holds one ``<audio>`` for each clip.
 
     Raises:
-        UserError: the template is missing or broken, uses a value that the row lacks, or holds another number of
-            ``<audio>`` placeholders than the judge has clips.
+        UserError: the template is missing or broken.
+        RowError: it uses a value that the row lacks, or holds another number of ``<audio>`` placeholders than the
+            judge has clips.
     """
     from jinja2 import TemplateError, UndefinedError
 
@@ -145,13 +146,13 @@ def render(
     try:
         prompt = template.render({key: _harmless(value) for key, value in values.items() if value is not None})
     except UndefinedError as error:
-        raise UserError(f"template {spec.template!r} needs a value that this row lacks: {error.message}") from None
-    except TemplateError as error:
-        raise UserError(f"template {spec.template!r} cannot be rendered: {error}") from None
+        raise RowError(f"template {spec.template!r} needs a value that this row lacks: {error.message}") from None
+    except (TemplateError, TypeError, ValueError, ArithmeticError) as error:
+        raise RowError(f"template {spec.template!r} cannot be rendered: {error}") from None
     count = prompt.count(AUDIO_PLACEHOLDER)
     if count != spec.kind.clips:
-        raise UserError(
-            f"template {spec.template!r} gives {count} {AUDIO_PLACEHOLDER} placeholders, "
+        raise RowError(
+            f"template {spec.template!r} gives {count} {AUDIO_PLACEHOLDER} placeholder(s), "
             f"but judge {spec.type!r} hears {spec.kind.clips} clip(s)"
         )
     return prompt
