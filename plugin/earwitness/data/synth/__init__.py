@@ -1,0 +1,1 @@
+"""Synthetic speech with known degradations: the embedded corpus."""

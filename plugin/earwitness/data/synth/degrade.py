@@ -1,0 +1,143 @@
+"""Degrade speech at known severities of noise, coloration, discontinuity and loudness.
+
+The chain follows a call: microphone and codec (coloration), background (noise), network (discontinuity), volume
+(loudness). The order keeps the four apart for a listener:
+
+* noise comes after coloration, so a low-pass cannot hide it, and its SNR is set against the coloured speech;
+* the level is restored to nominal after coloration and after noise, so neither changes the loudness;
+* packets are lost with speech and noise in them, while speech is heard, so a gap is heard at any SNR; level and
+  noise outside the gaps stay as they are;
+* the gain comes last, so loudness changes neither the SNR nor the timbre.
+
+Severity maps, s in 0..1, where 0 leaves the sound untouched:
+
+| aspect | s -> 0 | s = 1 |
+|---|---|---|
+| noise | SNR 45 dB | SNR 0 dB, linear in s; both by BS.1770 loudness, so that kinds of noise compare |
+| coloration | see ``coloration`` | |
+| discontinuity | none of the active speech time lost | 40 % lost, linear in s |
+| loudness | nominal | 30 dB below nominal, linear in s |
+
+``overall`` is the root mean square of the four.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+
+import numpy as np
+
+from earwitness.data.synth import coloration, noise
+from earwitness.data.synth.levels import SAMPLING_RATE, Waveform, at_loudness, loudness, noise_loudness
+
+NOMINAL_LUFS = -23.0
+NOISE_SNR_DB = (45.0, 0.0)
+LOST_SHARE = 0.4
+QUIETEST_DB = -30.0
+GAP_S = (0.02, 0.09)  # one gap
+DROPOUT_PROBABILITY = 0.7  # otherwise stutter
+
+
+@dataclass(frozen=True)
+class Severities:
+    """How bad a clip is in each aspect, 0 (untouched) to 1."""
+
+    noise: float = 0.0
+    coloration: float = 0.0
+    discontinuity: float = 0.0
+    loudness: float = 0.0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if not 0 <= getattr(self, field.name) <= 1:
+                raise ValueError(f"severity of {field.name} is {getattr(self, field.name)}, allowed: 0 to 1")
+
+    @property
+    def overall(self) -> float:
+        """Root mean square of the four: every aspect counts, the worst most."""
+        return float(np.sqrt(np.mean(np.square(list(asdict(self).values())))))
+
+
+@dataclass(frozen=True)
+class Degraded:
+    """A degraded clip and what was done to it: ``causes`` maps each aspect with a severity above 0 to its kind."""
+
+    waveform: Waveform
+    causes: dict[str, str]
+
+
+def degrade(
+    speech: Waveform, severities: Severities, rng: np.random.Generator, nominal_lufs: float = NOMINAL_LUFS
+) -> Degraded:
+    """Degrade a recording, synthetic or real.
+
+    Args:
+        speech: (samples,), 16 kHz, any level; it is brought to ``nominal_lufs`` first.
+        severities: of the four aspects, independent of one another.
+        rng: draws kinds and details. Each aspect draws from a stream of its own: with the same state, a change of
+            one severity changes nothing of the others.
+        nominal_lufs: integrated loudness at loudness severity 0.
+
+    Returns:
+        The waveform, as long as given, float32, and the causes.
+    """
+    streams = dict(zip(("noise", "coloration", "discontinuity", "loudness"), rng.spawn(4), strict=True))
+    causes: dict[str, str] = {}
+    sound = at_loudness(np.asarray(speech, np.float32), nominal_lufs)
+    if severities.coloration:
+        causes["coloration"] = kind = str(streams["coloration"].choice(list(coloration.KINDS)))
+        sound = coloration.KINDS[kind](sound, severities.coloration, streams["coloration"])
+        sound = at_loudness(sound, nominal_lufs)
+    active = active_samples(sound)
+    if severities.noise:
+        causes["noise"] = kind = str(streams["noise"].choice(list(noise.KINDS)))
+        sound = at_loudness(_noisy(sound, kind, severities.noise, streams["noise"]), nominal_lufs)
+    if severities.discontinuity:
+        kind = "dropouts" if streams["discontinuity"].random() < DROPOUT_PROBABILITY else "stutter"
+        causes["discontinuity"] = kind
+        sound = _interrupted(sound, active, kind, severities.discontinuity, streams["discontinuity"])
+    if severities.loudness:
+        causes["loudness"] = "too quiet"
+        sound = sound * np.float32(10 ** (QUIETEST_DB * severities.loudness / 20))
+    return Degraded(sound, causes)
+
+
+def snr_db(severity: float) -> float:
+    """Speech loudness over noise loudness, in dB, at a noise severity above 0."""
+    return NOISE_SNR_DB[0] + (NOISE_SNR_DB[1] - NOISE_SNR_DB[0]) * severity
+
+
+def _noisy(speech: Waveform, kind: str, severity: float, rng: np.random.Generator) -> Waveform:
+    background = noise.background(kind, speech, rng)
+    gain = loudness(speech) - snr_db(severity) - noise_loudness(background)
+    return (speech + background * 10 ** (gain / 20)).astype(np.float32)
+
+
+def active_samples(speech: Waveform, below_peak_db: float = 30.0) -> np.ndarray:
+    """Indices of the samples in 10 ms frames whose power is within 30 dB of the loudest frame."""
+    frame = SAMPLING_RATE // 100
+    frames = len(speech) // frame
+    power = np.square(speech[: frames * frame].reshape(frames, frame)).mean(axis=1)
+    return np.flatnonzero(np.repeat(power > power.max(initial=0) * 10 ** (-below_peak_db / 10), frame))
+
+
+def _interrupted(sound: Waveform, active: np.ndarray, kind: str, severity: float, rng: np.random.Generator) -> Waveform:
+    """Lose ``LOST_SHARE * severity`` of the active samples in gaps: silence, or the sound just before once more."""
+    lost = round(LOST_SHARE * severity * len(active))
+    if not lost:
+        return sound
+    count = max(1, round(lost / SAMPLING_RATE / rng.uniform(*GAP_S)))
+    lengths = np.diff(np.round(np.linspace(0, lost, count + 1)).astype(int))
+    # The kept time is cut at random places into the stretches before, between and after the gaps.
+    cuts = np.sort(rng.integers(0, len(active) - lost + 1, count))
+    starts = cuts + np.concatenate([[0], np.cumsum(lengths)[:-1]])
+    result = sound.copy()
+    for start, length in zip(starts, lengths, strict=True):
+        places = active[start : start + length]
+        if kind == "dropouts":
+            result[places] = 0
+        else:
+            first = int(places[0])
+            length = min(length, first)
+            result[first : first + length] = sound[first - length : first]
+    return result
