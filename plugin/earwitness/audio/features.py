@@ -8,15 +8,18 @@ silence behind it: the same numbers, whatever the rest of the batch is.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
+import xxhash
 
+from earwitness.audio.cache import disk_store, memory_cache
 from earwitness.audio.limits import Family, Overlong, fit_samples
-from earwitness.audio.reading import name_of, read_audio
+from earwitness.audio.reading import RESAMPLING_QUALITY, as_array, name_of, open_audio, path_of, read_audio
 from earwitness.errors import UserError
 
 if TYPE_CHECKING:
@@ -82,17 +85,14 @@ def batch_features(waveforms: Sequence[np.ndarray], feature_extractor: Any, fami
         ``input_features``, float32, shape (clips, n_mels, T), and ``feature_attention_mask``, int32, shape (clips, T):
         1 on a clip's own frames. Both equal the host's, cut at T; frames behind a clip hold silence.
     """
-    return _stack(
-        [padded_mel(waveform, feature_extractor) for waveform in waveforms],
-        [frame_count(len(waveform), feature_extractor) for waveform in waveforms],
-        feature_extractor.nb_max_frames if family == "qwen2_audio" else None,
-    )
+    mels = [padded_mel(waveform, feature_extractor) for waveform in waveforms]
+    return _stack(mels, [len(waveform) for waveform in waveforms], feature_extractor, family)
 
 
 def batch_features_of(
     sources: Sequence[Any], feature_extractor: Any, family: Family, overlong: Overlong | None = None
 ) -> dict[str, torch.Tensor]:
-    """Read clips and compute their `batch_features`.
+    """Read clips and compute their `batch_features`, or find these in the caches (`earwitness.audio.cache`).
 
     Args:
         sources: see `earwitness.audio.reading.read_audio`.
@@ -103,17 +103,20 @@ def batch_features_of(
     Raises:
         UserError: a clip cannot be read, or is too short or too long for the model.
     """
-    waveforms = []
+    mels, samples = [], []
     for source in sources:
-        waveform = read_audio(source, feature_extractor.sampling_rate)
-        kept = fit_samples(len(waveform), feature_extractor, family, name_of(source), overlong)
-        waveforms.append(waveform[:kept])
-    return batch_features(waveforms, feature_extractor, family)
+        mel, length = _cached_mel(source, feature_extractor)
+        mels.append(mel)
+        samples.append(fit_samples(length, feature_extractor, family, name_of(source), overlong))
+    return _stack(mels, samples, feature_extractor, family)
 
 
-def _stack(mels: list[torch.Tensor], frames: list[int], width: int | None) -> dict[str, torch.Tensor]:
-    width = width or max(frames)
-    features = torch.empty(len(mels), mels[0].shape[0], width)
+def _stack(
+    mels: list[torch.Tensor], samples: list[int], feature_extractor: Any, family: Family
+) -> dict[str, torch.Tensor]:
+    frames = [frame_count(count, feature_extractor) for count in samples]
+    width = feature_extractor.nb_max_frames if family == "qwen2_audio" else max(frames)
+    features = torch.empty(len(mels), feature_extractor.feature_size, width)
     mask = torch.zeros(len(mels), width, dtype=torch.int32)
     for row, (mel, own) in enumerate(zip(mels, frames, strict=True)):
         known = min(mel.shape[1], width)
@@ -121,6 +124,43 @@ def _stack(mels: list[torch.Tensor], frames: list[int], width: int | None) -> di
         features[row, :, known:] = mel[:, -1:]
         mask[row, :own] = 1
     return {"input_features": features, "feature_attention_mask": mask}
+
+
+def _cached_mel(source: Any, feature_extractor: Any) -> tuple[torch.Tensor, int]:
+    """Return the `padded_mel` of a clip (of its first ``n_samples``), and how many samples the whole clip has."""
+    memory, settings = memory_cache(), _settings(feature_extractor).key
+    path = path_of(source)
+    key: Any = None
+    if path is not None and memory.max_bytes:
+        with suppress(OSError):  # what is wrong with the file, the reader says
+            status = path.stat()
+            key = (settings, str(path.absolute()), status.st_size, status.st_mtime_ns)
+            found = memory.get(key)
+            if found is not None:
+                return torch.from_numpy(found[0]), found[1]
+    found = _stored_mel(source, feature_extractor)
+    if key is not None:
+        memory.put(key, found)
+    return torch.from_numpy(found[0]), found[1]
+
+
+def _stored_mel(source: Any, feature_extractor: Any) -> tuple[np.ndarray, int]:
+    store = disk_store()
+    if store is None or as_array(source, feature_extractor.sampling_rate) is not None:
+        return _computed_mel(source, feature_extractor)
+    with open_audio(source) as file:
+        content = file.read()
+    key = f"{xxhash.xxh3_128_hexdigest(content)}-{_settings(feature_extractor).key}"
+    found = store.get(key)
+    if found is None:
+        found = _computed_mel({"bytes": content, "path": name_of(source)}, feature_extractor)
+        store.put(key, *found)
+    return found
+
+
+def _computed_mel(source: Any, feature_extractor: Any) -> tuple[np.ndarray, int]:
+    waveform = read_audio(source, feature_extractor.sampling_rate)
+    return padded_mel(waveform[: feature_extractor.n_samples], feature_extractor).numpy(), len(waveform)
 
 
 def padded_mel(waveform: np.ndarray, feature_extractor: Any) -> torch.Tensor:
@@ -143,26 +183,41 @@ def padded_mel(waveform: np.ndarray, feature_extractor: Any) -> torch.Tensor:
     signal = torch.zeros(min(limit, frames * hop_length))
     signal[:samples] = torch.from_numpy(waveform)
 
-    window, filters = _window(n_fft), _filters(feature_extractor)
-    spectrum = torch.stft(signal, n_fft, hop_length, window=window, return_complex=True)[:, :-1]
+    settings = _settings(feature_extractor)
+    spectrum = torch.stft(signal, n_fft, hop_length, window=settings.window, return_complex=True)[:, :-1]
     power = spectrum.abs().square_()
-    log_mel = (filters @ power).clamp_(min=MIN_POWER).log10_()
+    log_mel = (settings.filters @ power).clamp_(min=MIN_POWER).log10_()
     log_mel = torch.maximum(log_mel, log_mel.max() - LOG_RANGE)
     return log_mel.add_(4.0).div_(4.0)
 
 
-@lru_cache(maxsize=8)
-def _window(n_fft: int) -> torch.Tensor:
-    return torch.hann_window(n_fft)
+@dataclass(frozen=True)
+class _Settings:
+    """What follows from a feature extractor once and for all."""
+
+    window: torch.Tensor
+    filters: torch.Tensor  # (n_mels, n_fft // 2 + 1)
+    key: str  # differs wherever the features of a clip, or how they are read or computed, would
 
 
-_FILTERS: WeakKeyDictionary[Any, torch.Tensor] = WeakKeyDictionary()
+_KNOWN_SETTINGS: WeakKeyDictionary[Any, _Settings] = WeakKeyDictionary()
+_VERSION = 1  # of the cached features: to be raised when reading or resampling changes
 
 
-def _filters(feature_extractor: Any) -> torch.Tensor:
-    """Return the mel filters, shape (n_mels, n_fft // 2 + 1), converted once an extractor."""
-    filters = _FILTERS.get(feature_extractor)
-    if filters is None:
+def _settings(feature_extractor: Any) -> _Settings:
+    settings = _KNOWN_SETTINGS.get(feature_extractor)
+    if settings is None:
         filters = torch.from_numpy(feature_extractor.mel_filters).to(torch.float32).T
-        _FILTERS[feature_extractor] = filters
-    return filters
+        numbers = (
+            _VERSION,
+            RESAMPLING_QUALITY,
+            feature_extractor.sampling_rate,
+            feature_extractor.n_samples,
+            feature_extractor.n_fft,
+            feature_extractor.hop_length,
+            xxhash.xxh3_64_intdigest(feature_extractor.mel_filters.tobytes()),
+        )
+        key = xxhash.xxh3_64_hexdigest(repr(numbers).encode())
+        settings = _Settings(torch.hann_window(feature_extractor.n_fft), filters, key)
+        _KNOWN_SETTINGS[feature_extractor] = settings
+    return settings
