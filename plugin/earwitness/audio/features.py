@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 import xxhash
+from torch.nn.functional import pad
 
 from earwitness.audio.cache import disk_store, memory_cache
 from earwitness.audio.limits import Family, Overlong, fit_samples
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 MIN_FRAMES = 64
 """Frames computed at least: with very few columns, a matrix product rounds differently from the host's large one."""
+BLOCK_FRAMES = 512
+"""Frames computed at a time: their spectra stay in the processor's cache, and memory stays bounded."""
 MIN_POWER = 1e-10
 """Mel power of silence: its logarithm is -10."""
 LOG_RANGE = 8.0
@@ -176,18 +179,24 @@ def padded_mel(waveform: np.ndarray, feature_extractor: Any) -> torch.Tensor:
     if feature_extractor.dither:
         raise UserError(f"the feature extractor's dither is {feature_extractor.dither}; only 0.0 is deterministic")
     n_fft, hop_length = feature_extractor.n_fft, feature_extractor.hop_length
-    # A centred window reaches n_fft/2 back: the first frame beyond that is silent. One more keeps torch.stft's
-    # reflection at the end of the signal within the silence.
+    # A centred window reaches n_fft/2 back: the first frame beyond that is silent. One more keeps the reflection that
+    # torch.stft would put at the end of the signal, and the host's extractor has, within the silence.
     tail = -(-n_fft // (2 * hop_length)) + 1
-    frames = max(MIN_FRAMES, frame_count(samples, feature_extractor) + tail)
-    signal = torch.zeros(min(limit, frames * hop_length))
-    signal[:samples] = torch.from_numpy(waveform)
+    frames = min(max(MIN_FRAMES, frame_count(samples, feature_extractor) + tail), limit // hop_length)
+    signal = torch.zeros(1, frames * hop_length)
+    signal[0, :samples] = torch.from_numpy(waveform)
+    signal = pad(signal, (n_fft // 2, n_fft // 2), mode="reflect")[0]
 
     settings = _settings(feature_extractor)
-    spectrum = torch.stft(signal, n_fft, hop_length, window=settings.window, return_complex=True)[:, :-1]
-    power = spectrum.abs().square_()
-    log_mel = (settings.filters @ power).clamp_(min=MIN_POWER).log10_()
-    log_mel = torch.maximum(log_mel, log_mel.max() - LOG_RANGE)
+    log_mel = torch.empty(feature_extractor.feature_size, frames)
+    blocks = -(-frames // BLOCK_FRAMES)
+    for block in range(blocks):
+        first, end = frames * block // blocks, frames * (block + 1) // blocks
+        piece = signal[first * hop_length : (end - 1) * hop_length + n_fft]
+        spectrum = torch.stft(piece, n_fft, hop_length, window=settings.window, center=False, return_complex=True)
+        torch.mm(settings.filters, spectrum.abs().square_(), out=log_mel[:, first:end])
+    log_mel.clamp_(min=MIN_POWER).log10_()
+    torch.maximum(log_mel, log_mel.max() - LOG_RANGE, out=log_mel)
     return log_mel.add_(4.0).div_(4.0)
 
 
