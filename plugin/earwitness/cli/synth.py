@@ -17,10 +17,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="Speak, degrade and pair clips with known truth, offline. Continues where it was interrupted.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    counts = {"nargs": 3, "type": int, "metavar": ("TRAIN", "VAL", "TEST")}
-    parser.add_argument("--out", required=True, help="folder to write")
-    parser.add_argument("--clips", default=(6000, 1000, 1000), help="clips in each split", **counts)
-    parser.add_argument("--pairs", default=(20000, 1000, 1200), help="pairs in each split", **counts)
+    for name, default in (("clips", (6000, 1000, 1000)), ("pairs", (20000, 1000, 1200))):
+        metavar = ("TRAIN", "VAL", "TEST")
+        parser.add_argument(
+            f"--{name}", nargs=3, type=int, metavar=metavar, default=default, help=f"{name} in each split"
+        )
     parser.add_argument("--seed", type=int, default=0, help="seed of every draw")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes; the result is the same")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")

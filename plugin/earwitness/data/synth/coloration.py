@@ -20,7 +20,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
 
-from earwitness.data.synth.codecs import LADDERS, round_trip
+from earwitness.data.synth.codecs import CODECS, round_trip
 from earwitness.data.synth.levels import SAMPLING_RATE, Waveform
 
 Gain = Callable[[np.ndarray], np.ndarray]
@@ -85,7 +85,7 @@ def clipped(speech: Waveform, severity: float, rng: np.random.Generator) -> Wave
 
 def coded(speech: Waveform, severity: float, rng: np.random.Generator) -> Waveform:
     """A real codec behind the low-pass that goes with its bit rate."""
-    codec = str(rng.choice(list(LADDERS)))
+    codec = str(rng.choice(list(CODECS)))
     return round_trip(_filtered(speech, _low_pass(_geometric(7000, 1500, severity))), codec, severity)
 
 

@@ -24,7 +24,7 @@ from earwitness.errors import UserError
 from earwitness.files import read_rows, write_json, write_jsonl
 
 MANIFEST = "manifest.json"
-CLIPS_A_PART = 100
+CLIPS_A_PART = 50
 UNTOUCHED_PROBABILITY = 0.15  # of each aspect of each clip, on its own
 _LIBRARIES = ("espeakng-loader", "numpy", "scipy", "soxr", "av")  # what the samples depend on
 

@@ -12,7 +12,7 @@ from scipy.signal import sosfilt
 Waveform = NDArray[np.float32]
 
 SAMPLING_RATE = 16_000  # Hz, of every waveform in this package
-BLOCK_S, STEP_S = 0.4, 0.1  # gating blocks
+STEP_S, STEPS_A_BLOCK = 0.1, 4  # gating blocks of 0.4 s that overlap by three quarters
 ABSOLUTE_GATE = -70.0  # LUFS
 RELATIVE_GATE = -10.0  # LU below the mean of the blocks above the absolute gate
 _OFFSET = -0.691  # dB; a 997 Hz sine of full scale reads -3.01 LUFS
@@ -46,13 +46,13 @@ def loudness(waveform: Waveform, sampling_rate: int = SAMPLING_RATE) -> float:
     A clip shorter than one 0.4 s block is measured as one block.
     """
     power = k_power(waveform, sampling_rate)
-    block, step = round(BLOCK_S * sampling_rate), round(STEP_S * sampling_rate)
-    if len(power) <= block:
-        means = np.array([power.mean()]) if len(power) else np.zeros(1)
+    step = round(STEP_S * sampling_rate)
+    steps = len(power) // step
+    if steps <= STEPS_A_BLOCK:
+        means = np.array([power.mean() if len(power) else 0.0])
     else:
-        total = np.concatenate([[0.0], np.cumsum(power)])
-        starts = np.arange(0, len(power) - block + 1, step)
-        means = (total[starts + block] - total[starts]) / block
+        sums = power[: steps * step].reshape(steps, step).sum(axis=1)
+        means = np.convolve(sums, np.ones(STEPS_A_BLOCK), "valid") / (STEPS_A_BLOCK * step)
     means = means[means > 10 ** ((ABSOLUTE_GATE - _OFFSET) / 10)]
     if not len(means):
         return float("-inf")

@@ -44,12 +44,11 @@ def hiss(speech: Waveform, rng: np.random.Generator) -> Waveform:
 
 def hum(speech: Waveform, rng: np.random.Generator) -> Waveform:
     """Mains hum, 50 or 60 Hz with harmonics, over a little pink noise."""
-    mains = rng.choice([50.0, 60.0])
-    time = np.arange(len(speech)) / SAMPLING_RATE
-    decay = rng.uniform(0.3, 0.9)
-    tone = np.zeros(len(speech))
-    for harmonic in range(2, 16):
-        tone += harmonic**-decay * np.sin(2 * np.pi * (mains * harmonic * time + rng.random()))
+    mains, decay = rng.choice([50.0, 60.0]), rng.uniform(0.3, 0.9)
+    turn = np.exp(2j * np.pi * mains / SAMPLING_RATE * np.arange(len(speech)))  # the fundamental, one turn a cycle
+    harmonics = np.arange(2, 16)
+    weights = harmonics**-decay * np.exp(2j * np.pi * rng.random(len(harmonics)))
+    tone = np.polynomial.polynomial.polyval(turn, np.concatenate([[0, 0], weights])).imag
     rest = pink(speech, rng)
     return (tone / tone.std() + 0.2 * rest / rest.std()).astype(np.float32)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
 
-from earwitness.data.synth.levels import SAMPLING_RATE, Waveform, at_loudness, loudness, noise_loudness
+from earwitness.data.synth.levels import SAMPLING_RATE, Waveform, at_loudness, noise_loudness
 
 FLOOR_DB = (-75.0, -55.0)  # background floor below the speech, in LU: below what the noise aspect starts with
 SILENCE_S = (0.05, 0.35)  # before, and again after the speech
@@ -35,7 +35,7 @@ def record(speech: Waveform, rng: np.random.Generator) -> Waveform:
     if rng.random() < ROOM_PROBABILITY:
         spectrum *= rfft(_room(rng), size)
     recorded = at_loudness(irfft(spectrum, size)[: len(padded)].astype(np.float32), REFERENCE_LUFS)
-    return recorded + _floor(len(recorded), loudness(recorded), rng)
+    return recorded + _floor(len(recorded), rng)
 
 
 def _microphone(frequencies: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -57,11 +57,11 @@ def _room(rng: np.random.Generator) -> np.ndarray:
     return response
 
 
-def _floor(samples: int, speech_lufs: float, rng: np.random.Generator) -> Waveform:
+def _floor(samples: int, rng: np.random.Generator) -> Waveform:
     """Stationary noise between white and brown."""
     size = next_fast_len(samples, real=True)
     spectrum = rfft(rng.standard_normal(size))
     spectrum *= np.clip(rfftfreq(size, 1 / SAMPLING_RATE), 50, None) ** -rng.uniform(0, 1)
     noise = irfft(spectrum, size)[:samples].astype(np.float32)
-    level = speech_lufs + rng.uniform(*FLOOR_DB)
+    level = REFERENCE_LUFS + rng.uniform(*FLOOR_DB)
     return (noise * 10 ** ((level - noise_loudness(noise)) / 20)).astype(np.float32)

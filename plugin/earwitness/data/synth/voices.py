@@ -16,13 +16,9 @@ import soxr
 
 from earwitness.data.synth.levels import SAMPLING_RATE, Waveform
 
-# eSpeak NG voice names by language; more than one is an accent.
-ACCENTS = {
-    "en": ("en-us", "en", "en-gb-x-rp", "en-gb-scotland"),
-    "zh": ("cmn",),
-    "ja": ("ja",),
-    "fr": ("fr", "fr-be", "fr-ch"),
-}
+# eSpeak NG voices by language; more than one is an accent. Paths, not names: a name makes each fresh copy of the
+# library read every voice file it has (5 ms), and a path is found only where the file is spelt in lower case.
+ACCENTS = {"en": ("gmw/en", "gmw/en-029"), "zh": ("sit/cmn",), "ja": ("jpx/ja",), "fr": ("roa/fr",)}
 
 # Speakers by split: voice variants of eSpeak NG. Variants derived from one another (steph, steph2) stay in one split.
 # Left out: whispers (noise by themselves), robots and strong echoes (coloration by themselves), and Reed and caleb,
