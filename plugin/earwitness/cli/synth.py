@@ -1,4 +1,4 @@
-"""``earwitness synth``: build the embedded corpus of synthetic speech with known degradations."""
+"""Build the embedded corpus of synthetic speech with known degradations."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ import os
 import sys
 from collections.abc import Sequence
 
-from earwitness.errors import UserError
 
+def main(argv: Sequence[str]) -> int:
+    """Run ``earwitness synth ...``.
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status, 2 for a user's mistake."""
+    Raises:
+        UserError: counts out of range, a folder that holds something else, or too few clips for the pairs.
+    """
     parser = argparse.ArgumentParser(
         prog="earwitness synth",
         description="Speak, degrade and pair clips with known truth, offline. Continues where it was interrupted.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
+    parser.add_argument("--out", required=True, help="folder to write")
     for name, default in (("clips", (6000, 1000, 1000)), ("pairs", (20000, 1000, 1200))):
         metavar = ("TRAIN", "VAL", "TEST")
         parser.add_argument(
@@ -29,15 +32,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from earwitness.data.synth.corpus import CorpusSpec, build
 
-    try:
-        spec = CorpusSpec(tuple(options.clips), tuple(options.pairs), options.seed)
-        out = build(spec, options.out, options.jobs, progress=not options.quiet)
-    except UserError as error:
-        print(f"earwitness synth: {error}", file=sys.stderr)
-        return 2
+    spec = CorpusSpec(tuple(options.clips), tuple(options.pairs), options.seed)
+    out = build(spec, options.out, options.jobs, progress=not options.quiet)
     print(f"{out}: {sum(spec.clips)} clips, {sum(spec.pairs)} pairs")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from earwitness.cli import run
+
+    sys.exit(run(main))
