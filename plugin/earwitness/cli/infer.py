@@ -1,0 +1,177 @@
+"""``earwitness infer``: judge a dataset with a model, into one JSON line a record; survives interruptions."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from earwitness.cli import run
+from earwitness.errors import UserError
+
+if TYPE_CHECKING:
+    from earwitness.infer.engine import Engine
+    from earwitness.infer.options import Decoding
+    from earwitness.infer.run import Summary
+
+DESCRIPTION = """\
+Judge every record of DATASET with MODEL and write one JSON object a line to OUT.
+
+MODEL    a folder: full model, thinker-only checkpoint or LoRA adapter; or a name on the Hugging Face hub
+         (with --engine api: the model's name on the server)
+DATASET  a name in dataset_info.json, or a file: SageLM's JSON, or JSON lines with audio_a and audio_b, or audio
+OUT      NAME.jsonl, or a folder that gets predictions.jsonl
+
+Interrupted at any moment, the same command goes on where it stopped and ends with the same bytes.
+Exit status: 0 all done, 1 the engine failed, 2 wrong input or rows that failed.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    options = argparse.ArgumentParser(
+        prog="infer.sh", description=DESCRIPTION, formatter_class=_Formatter, allow_abbrev=False
+    )
+    options.add_argument("model", metavar="MODEL")
+    options.add_argument("dataset", metavar="DATASET")
+    options.add_argument("out", metavar="OUT")
+
+    data = options.add_argument_group("data")
+    data.add_argument("--dataset-dir", default="data", help="folder of dataset_info.json")
+    data.add_argument(
+        "--media-dir", help="where relative clip paths start; default: --dataset-dir, or the file's folder"
+    )
+    data.add_argument(
+        "--judge", metavar="TYPE", help="judge type of a DATASET file; default: pairwise for pairs, score for clips"
+    )
+    data.add_argument("--limit", type=int, help="judge only the first records; default: all")
+    data.add_argument(
+        "--skip-bad", action="store_true", help="leave rows that cannot be judged unscored, counted and listed"
+    )
+
+    model = options.add_argument_group("model")
+    model.add_argument("--engine", choices=("hf", "vllm", "api"), default="hf", help="what runs the model")
+    model.add_argument(
+        "--base-model", metavar="MODEL", help="model under a LoRA adapter that does not name it; default: as named"
+    )
+    model.add_argument("--template", help="chat template of LLaMA-Factory; default: that of the model's family")
+    model.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    model.add_argument(
+        "--dtype", default="auto", help="auto (saved one on a GPU, float32 on a CPU), float32, bfloat16, float16"
+    )
+
+    answers = options.add_argument_group("answers")
+    answers.add_argument(
+        "--orders", choices=("ab", "ba", "both"), default="ab", help="show each pair as it stands, exchanged, or both"
+    )
+    answers.add_argument(
+        "--verdict-only", action="store_true", help="score the labels at the first token, write no text"
+    )
+    answers.add_argument("--max-new-tokens", type=int, default=256, help="the most tokens of an answer")
+    answers.add_argument("--samples", type=int, default=1, help="answers drawn for a record; they vote")
+    answers.add_argument("--temperature", type=float, default=0.0, help="0 is greedy")
+    answers.add_argument("--top-p", type=float, default=1.0, help="draw from the likeliest tokens of this mass")
+    answers.add_argument("--seed", type=int, default=0, help="seed of the draws")
+    answers.add_argument(
+        "--abstain", type=float, default=0.0, help="unscored where the likeliest label has less probability"
+    )
+    answers.add_argument(
+        "--tie-band", type=float, default=0.0, help="tie where first and second differ by less in probability"
+    )
+
+    work = options.add_argument_group("run")
+    work.add_argument("--batch-size", type=int, default=16, help="records answered together")
+    work.add_argument("--batch-tokens", type=int, default=32768, help="the most tokens of a batch")
+    work.add_argument("--overwrite", action="store_true", help="start anew where another run lies")
+    work.add_argument("--quiet", action="store_true", help="no progress bar")
+    return options
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Add every default to the help."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        text = action.help or ""
+        if action.default in (None, argparse.SUPPRESS) or "default:" in text or not action.option_strings:
+            return text
+        return f"{text} (default: {'off' if action.default is False else '%(default)s'})"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; see ``DESCRIPTION``.
+
+    Raises:
+        UserError: wrong input, or rows that failed.
+    """
+    arguments = parser().parse_args(argv)
+    from earwitness.files import BadRows
+    from earwitness.infer.datasets import load_dataset
+    from earwitness.infer.options import Decoding
+    from earwitness.infer.run import RunOptions, judge_records
+
+    decoding = Decoding(
+        **{
+            name: getattr(arguments, name)
+            for name in (
+                "verdict_only",
+                "max_new_tokens",
+                "samples",
+                "temperature",
+                "top_p",
+                "seed",
+                "abstain",
+                "tie_band",
+            )
+        }
+    )
+    options = RunOptions(
+        **{
+            name: getattr(arguments, name)
+            for name in ("orders", "batch_size", "batch_tokens", "skip_bad", "overwrite", "quiet")
+        }
+    )
+    bad = BadRows(skip=arguments.skip_bad)
+    records = load_dataset(
+        arguments.dataset,
+        dataset_dir=arguments.dataset_dir,
+        media_dir=arguments.media_dir,
+        judge=arguments.judge,
+        limit=arguments.limit,
+        bad=bad,
+    )
+    if bad.count:
+        print(bad.summary(), file=sys.stderr)
+    engine = _engine(arguments, decoding)
+    try:
+        summary = judge_records(records, engine, arguments.out, decoding, options)
+    except (UserError, KeyboardInterrupt):
+        raise
+    except Exception:
+        traceback.print_exc()
+        print("error: the engine failed; finished rows are safe, the same command goes on from there", file=sys.stderr)
+        return 1
+    print(_told(summary))
+    return 0
+
+
+def _engine(arguments: argparse.Namespace, decoding: Decoding) -> Engine:
+    from earwitness.infer.hf_engine import HFEngine
+    from earwitness.infer.model import find_model
+
+    files = find_model(arguments.model, arguments.base_model)
+    return HFEngine(files, decoding, template=arguments.template, device=arguments.device, dtype=arguments.dtype)
+
+
+def _told(summary: Summary) -> str:
+    parts = [f"{summary.predictions}: {summary.rows} rows", f"{summary.unscored} unscored"]
+    if summary.skipped:
+        parts.append(f"{summary.skipped} of them skipped")
+    if summary.resumed:
+        parts.append(f"{summary.resumed} were there already")
+    return ", ".join(parts)
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

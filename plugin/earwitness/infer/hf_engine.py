@@ -1,0 +1,311 @@
+"""The engine that runs a model folder through transformers, on a GPU or a CPU."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from earwitness.errors import UserError
+from earwitness.infer.engine import Answer, Item
+from earwitness.infer.manifest import hash_of, model_hash
+from earwitness.infer.model import TEMPLATES, JudgeModel, ModelFiles
+from earwitness.infer.options import Decoding
+from earwitness.infer.places import verdict_place
+from earwitness.judges.verdicts import parse_verdict
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from earwitness.infer.decode import Prompt, Sequences
+    from earwitness.infer.menu import Menu
+    from earwitness.infer.prompting import HostPrompts
+
+KEPT_CLIPS = 256
+"""Clips whose tower output is kept: the other aspects and orders of a pair come right after."""
+
+_TOKEN_BYTES = 3
+"""Bytes of prompt text for one token, roughly; orders items by cost, decides nothing."""
+
+
+class HFEngine:
+    """A judge model in this process. Weights are loaded when the first batch comes, after all checks."""
+
+    name = "hf"
+
+    def __init__(
+        self,
+        files: ModelFiles,
+        decoding: Decoding,
+        *,
+        template: str | None = None,
+        device: str = "auto",
+        dtype: str = "auto",
+    ) -> None:
+        """Prepare a judge.
+
+        Args:
+            files: from ``find_model``.
+            decoding: how to answer.
+            template: the host's chat template; that of the model's family by default.
+            device: see ``JudgeModel``.
+            dtype: see ``JudgeModel``.
+        """
+        self.files, self.decoding = files, decoding
+        self.template = template or TEMPLATES[files.family]
+        self._device, self._dtype = device, dtype
+        self._clips: OrderedDict[str, torch.Tensor] = OrderedDict()
+        self._menus: dict[tuple[tuple[str, str], ...], Menu] = {}
+        self._counts: dict[str, int] = {}
+
+    @cached_property
+    def prompts(self) -> HostPrompts:
+        """Tokenizer, processor and template."""
+        from earwitness.infer.prompting import HostPrompts
+
+        folder = self.files.path if (self.files.path / "tokenizer_config.json").is_file() else self.files.weights
+        return HostPrompts(folder, self.template)
+
+    @cached_property
+    def model(self) -> JudgeModel:
+        """The loaded model."""
+        return JudgeModel(self.files, self._device, self._dtype)
+
+    @cached_property
+    def _forbidden(self) -> torch.Tensor:
+        import torch
+
+        return torch.from_numpy(self.prompts.forbidden(self.model.vocabulary)).to(self.model.device)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over the folders that decide the verdicts."""
+        return hash_of(model_hash(folder) for folder in self.files.folders)
+
+    def describe(self) -> dict[str, Any]:
+        """See ``Engine``."""
+        import torch
+
+        from earwitness.audio.limits import overlong_policy
+
+        device = self._device
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        return {
+            "name": self.name,
+            "model": self.fingerprint,
+            "template": self.template,
+            "device": device.split(":")[0],
+            "dtype": self._dtype,
+            "overlong": overlong_policy(),
+        }
+
+    def label(self) -> dict[str, str]:
+        """See ``Engine``."""
+        return {"engine": self.name, "path": str(self.files.path), "sha256": self.fingerprint[:16]}
+
+    def size(self, item: Item) -> int:
+        """See ``Engine``; reads the headers of the clips."""
+        audio = sum(self._count(path) for path in item.shown.audios)
+        bound = audio + len(item.shown.prompt.encode())
+        limit = self._context - (1 if self.decoding.verdict_only else self.decoding.max_new_tokens)
+        if bound > limit and (tokens := len(self.prompts.encode(item.shown.prompt, item.shown.audios))) > limit:
+            raise UserError(
+                f"the prompt takes {tokens} tokens ({audio} of them audio), the model has room for {limit} beside the "
+                "answer; shorten the clips or the text, or lower --max-new-tokens"
+            )
+        return audio + (bound - audio) // _TOKEN_BYTES
+
+    @cached_property
+    def _context(self) -> int:
+        from transformers import AutoConfig
+
+        return AutoConfig.from_pretrained(self.files.weights).get_text_config().max_position_embeddings
+
+    def _count(self, path: str) -> int:
+        if path not in self._counts:
+            from earwitness.audio.plugin import audio_tokens
+
+            self._counts[path] = audio_tokens([path], self.prompts.processor)[0]
+        return self._counts[path]
+
+    def answer(self, batches: Iterable[tuple[int, Sequence[Item]]]) -> Iterator[tuple[int, list[Answer]]]:
+        """See ``Engine``. Clips of the next batch are read while the model works on this one."""
+        with ThreadPoolExecutor(1) as reader:
+            waiting: list[tuple[int, Sequence[Item], Future]] = []
+            for number, items in batches:
+                waiting.append((number, items, reader.submit(self._read, items)))
+                if len(waiting) > 1:
+                    yield self._answered(*waiting.pop(0))
+            for entry in waiting:
+                yield self._answered(*entry)
+
+    def _answered(self, number: int, items: Sequence[Item], read: Future) -> tuple[int, list[Answer]]:
+        return number, self._judge(items, read.result())
+
+    def _read(self, items: Sequence[Item]) -> dict[str, Any]:
+        """Read the clips of a batch: path to features, or to the error."""
+        from earwitness.audio.features import batch_features_of
+
+        extractor = self.prompts.processor.feature_extractor
+        read: dict[str, Any] = {}
+        for path in dict.fromkeys(path for item in items for path in item.shown.audios):
+            if path not in self._clips:
+                try:
+                    read[path] = batch_features_of([path], extractor, self.files.family)
+                except UserError as error:
+                    read[path] = error
+        return read
+
+    def _embed(self, path: str, read: dict[str, Any]) -> torch.Tensor:
+        if path not in self._clips:
+            from earwitness.audio.features import batch_features_of
+
+            features = read.get(path)
+            if features is None:  # it was kept when the batch was read, and has been dropped since
+                features = batch_features_of([path], self.prompts.processor.feature_extractor, self.files.family)
+            if isinstance(features, UserError):
+                raise features
+            self._clips[path] = self.model.embed_clip(
+                features["input_features"][0], features["feature_attention_mask"][0]
+            )
+            if len(self._clips) > KEPT_CLIPS:
+                self._clips.popitem(last=False)
+        self._clips.move_to_end(path)
+        return self._clips[path]
+
+    def _judge(self, items: Sequence[Item], read: dict[str, Any]) -> list[Answer]:
+        import torch
+
+        from earwitness.infer import decode
+
+        prompts: list[Prompt] = []
+        answers: list[Answer | None] = []
+        with torch.inference_mode():
+            for item in items:
+                try:
+                    clips = tuple(self._embed(path, read) for path in item.shown.audios)
+                    ids = self._encode(item, clips)
+                except UserError as error:
+                    answers.append(Answer(failure=str(error)))
+                    continue
+                prompts.append(decode.Prompt(ids, clips, item.shown.audios))
+                answers.append(None)
+            good = [item for item, answer in zip(items, answers, strict=True) if answer is None]
+            if good:
+                sequences = decode.prefill(self.model, prompts)
+                judge = self._pick_labels if self.decoding.verdict_only else self._write
+                judged = iter(judge(good, sequences))
+                answers = [next(judged) if answer is None else answer for answer in answers]
+        return [answer for answer in answers if answer is not None]
+
+    def _encode(self, item: Item, clips: Sequence[torch.Tensor]) -> np.ndarray:
+        ids = self.prompts.encode(item.shown.prompt, item.shown.audios)
+        tokens, given = int((ids == self.model.audio_token_id).sum()), sum(map(len, clips))
+        if tokens != given:
+            raise UserError(
+                f"{', '.join(item.shown.audios)}: the prompt holds {tokens} audio tokens but the clips give {given} "
+                "embeddings; a file changed while the run was reading it"
+            )
+        return ids
+
+    def _pick_labels(self, items: Sequence[Item], sequences: Sequences) -> list[Answer]:
+        from earwitness.infer.decode import score_menus
+
+        menus = [self._menu(item.shown.judge.labels) for item in items]
+        scores = score_menus(self.model, sequences, [[]] * len(items), menus)
+        return [
+            Answer((item.shown.judge.labels[max(score, key=score.__getitem__)],), (score,))
+            for item, score in zip(items, scores, strict=True)
+        ]
+
+    def _write(self, items: Sequence[Item], sequences: Sequences) -> list[Answer]:
+        from earwitness.infer import decode
+
+        samples = self.decoding.samples
+        sequences = sequences.repeat(samples)
+        written = decode.generate(
+            self.model,
+            sequences,
+            self._picker(items),
+            max_new_tokens=self.decoding.max_new_tokens,
+            stop=self.prompts.stop,
+            forbidden=self._forbidden,
+        )
+        sequences.rewind(sequences)
+        texts = [self.prompts.decode(ids) for ids in written]
+        asked = [item for item in items for _ in range(samples)]
+        scores = self._score_written(asked, sequences, written, texts)
+        return [
+            Answer(tuple(texts[first : first + samples]), tuple(scores[first : first + samples]))
+            for first in range(0, len(texts), samples)
+        ]
+
+    def _picker(self, items: Sequence[Item]) -> Any:
+        from earwitness.infer.decode import Sampler, greedy
+
+        if self.decoding.temperature == 0.0:
+            return greedy
+        seeds = [
+            int.from_bytes(
+                hashlib.sha256(
+                    f"{self.decoding.seed}\0{item.record.id}\0{item.order}\0{item.prompt_hash}\0{sample}".encode()
+                ).digest()[:8]
+            )
+            for item in items
+            for sample in range(self.decoding.samples)
+        ]
+        return Sampler(seeds, self.decoding.temperature, self.decoding.top_p)
+
+    def _score_written(
+        self, items: Sequence[Item], sequences: Sequences, written: Sequence[list[int]], texts: Sequence[str]
+    ) -> list[dict[str, float] | None]:
+        """Score the menu where each written verdict begins; None where it does not stand as a label of the menu."""
+        from earwitness.infer.decode import score_menus
+
+        contexts, menus = [], []
+        for item, ids, text in zip(items, written, texts, strict=True):
+            context, menu = self._place(item, ids, text)
+            contexts.append(context)
+            menus.append(menu)
+        if not any(menus):
+            return [None] * len(items)
+        # Rows without a place ride along with any menu at the end of their prompt; their scores are dropped.
+        spare = next(menu for menu in menus if menu)
+        scores = score_menus(self.model, sequences, contexts, [menu or spare for menu in menus])
+        return [score if menu else None for score, menu in zip(scores, menus, strict=True)]
+
+    def _place(self, item: Item, ids: list[int], text: str) -> tuple[list[int], Menu | None]:
+        """Return the ids before the verdict, and the menu as its tokens would stand right there."""
+        verdict = parse_verdict(text, item.shown.judge).verdict
+        found = None if verdict is None else verdict_place(text, item.shown.judge, verdict)
+        if found is None:
+            return [], None
+        start, labels = found
+        before = self._token_at(ids, start)
+        lead = text[len(self.prompts.decode(ids[:before])) : start]
+        return ids[:before], self._menu({name: lead + label for name, label in labels.items()})
+
+    def _token_at(self, ids: list[int], place: int) -> int:
+        """Return the index of the token whose text covers character ``place`` of the decoded answer."""
+        low, high = 0, len(ids) - 1
+        while low < high:
+            middle = (low + high) // 2
+            if len(self.prompts.decode(ids[: middle + 1])) > place:
+                high = middle
+            else:
+                low = middle + 1
+        return low
+
+    def _menu(self, labels: Mapping[str, str]) -> Menu:
+        from earwitness.infer.menu import Menu
+
+        key = tuple(labels.items())
+        if key not in self._menus:
+            encode = self.prompts.tokenizer.encode
+            self._menus[key] = Menu({name: encode(text, add_special_tokens=False) for name, text in key})
+        return self._menus[key]
