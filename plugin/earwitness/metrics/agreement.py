@@ -202,7 +202,8 @@ def human_ceiling(
     def compare(given: Sequence[str | None], unscored: int) -> dict[str, Figure]:
         gains = zip(("accuracy", "agreement"), row_gains(majorities, given), strict=True)
         return {
-            name: mean_figure(values, unscored=unscored, clusters=rows, bootstrap=bootstrap) for name, values in gains
+            name: mean_figure(values, unscored=unscored, clusters=rows, bootstrap=bootstrap, share=True)
+            for name, values in gains
         }
 
     result = {"human": compare(people, undecided)}

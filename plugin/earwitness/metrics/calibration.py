@@ -128,7 +128,9 @@ def risk_coverage(
     kept_clusters = None if clusters is None else [clusters[rows[index]] for index in order]
     ci, params = None, {}
     if bootstrap.resamples:
-        replicates = [area(weights) for weights in replicate_weights(len(rows), kept_clusters, bootstrap)]
+        replicates = [
+            area(weights) for weights in replicate_weights(len(rows), clusters=kept_clusters, bootstrap=bootstrap)
+        ]
         ci = percentile_interval(np.concatenate(replicates), bootstrap.level)
         params = bootstrap.params(None if kept_clusters is None else len(set(kept_clusters)))
     value = float(area(np.ones((1, len(rows))))[0])

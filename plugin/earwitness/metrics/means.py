@@ -27,6 +27,7 @@ def mean_figures(
     unscored: Sequence[int] | None = None,
     clusters: Sequence[Any] | None = None,
     bootstrap: Bootstrap = DEFAULT,
+    shares: bool = False,
 ) -> list[Figure]:
     """Ratios of column sums, all from the same resamples.
 
@@ -36,10 +37,11 @@ def mean_figures(
         unscored: for each column the number of unscored rows to record.
         clusters: one key a row; rows with equal keys are drawn together.
         bootstrap: resamples, level and seed.
+        shares: the columns hold gains between 0 and 1. Where all of them are 0, or all 1, resamples cannot differ: the
+            interval is then Wilson's, over clusters where there are any.
 
     Returns:
-        One figure a column. Undefined for a column in which no row counts. Where every row contributes 0, or every row
-        1, resamples cannot differ: the interval is Wilson's, over clusters where there are any.
+        One figure a column. Undefined for a column in which no row counts.
     """
     above = np.asarray(numerators, dtype=np.float64)
     below = np.ones_like(above) if denominators is None else np.asarray(denominators, dtype=np.float64)
@@ -65,7 +67,7 @@ def mean_figures(
         if drawn is not None:
             ci = percentile_interval(drawn[:, column], bootstrap.level)
             params = bootstrap.params(None if clusters is None else units)
-            if sums[column] in (0, sizes[column]) and set(np.unique(above[counting, column])) <= {0.0, 1.0}:
+            if shares and sums[column] in (0, sizes[column]):
                 ci = wilson_interval(value * units, units, bootstrap.level)
                 params = {"method": "wilson", "level": bootstrap.level}
         figures.append(Figure(value, n, counts[column], ci, params=params))
@@ -78,10 +80,11 @@ def mean_figure(
     unscored: int = 0,
     clusters: Sequence[Any] | None = None,
     bootstrap: Bootstrap = DEFAULT,
+    share: bool = False,
 ) -> Figure:
-    """The mean of (rows,) values with its interval; undefined without rows."""
+    """The mean of (rows,) values with its interval, as ``mean_figures`` gives it; undefined without rows."""
     column = np.asarray(values, dtype=np.float64).reshape(-1, 1)
-    return mean_figures(column, unscored=[unscored], clusters=clusters, bootstrap=bootstrap)[0]
+    return mean_figures(column, unscored=[unscored], clusters=clusters, bootstrap=bootstrap, shares=share)[0]
 
 
 def share_figure(successes: int, n: int, *, unscored: int = 0, level: float = 0.95) -> Figure:

@@ -37,7 +37,7 @@ def swap_consistency(
     """
     equal = [a is not None and a == b for a, b in zip(straight, swapped, strict=True)]
     unscored = sum(a is None or b is None for a, b in zip(straight, swapped, strict=True))
-    return mean_figure(equal, unscored=unscored, clusters=clusters, bootstrap=bootstrap)
+    return mean_figure(equal, unscored=unscored, clusters=clusters, bootstrap=bootstrap, share=True)
 
 
 def position_bias(

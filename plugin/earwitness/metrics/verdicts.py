@@ -95,6 +95,7 @@ def verdict_figures(
         unscored=[missing] * 5,
         clusters=clusters,
         bootstrap=bootstrap,
+        shares=True,
     )
     return VerdictFigures(*figures)
 

@@ -1,0 +1,1 @@
+"""Tables, plots and pages that show what was measured."""
