@@ -1,4 +1,4 @@
-"""Changes of timbre: band limits, resonances, clipping and real codecs, each worse as severity grows from 0 to 1.
+"""Changes of timbre: band limits, clipping and real codecs, each worse as severity grows from 0 to 1.
 
 Severity maps (s in (0, 1]; geometric between the ends):
 
@@ -7,8 +7,6 @@ Severity maps (s in (0, 1]; geometric between the ends):
 | muffled | low-pass at 7000 Hz | at 600 Hz |
 | thin | high-pass at 80 Hz | at 2000 Hz |
 | telephone | 60 to 7000 Hz; at s = 0.5 about 220 to 3240 Hz | 800 to 1500 Hz |
-| resonant | a peak of 0 dB between 400 and 3000 Hz | of 30 dB |
-| hollow | a comb (0.8 to 4 ms) with echo gain 0 | 0.95, notches of 32 dB |
 | clipped | 0 dB of drive into the clipper | 26 dB |
 | coded | low-pass as muffled but to 1500 Hz, mp3 / opus / amr-nb at a high rate | at their lowest rates |
 """
@@ -62,21 +60,6 @@ def telephone(speech: Waveform, severity: float, rng: np.random.Generator) -> Wa
     return _filtered(speech, lambda hz: low(hz) * high(hz))
 
 
-def resonant(speech: Waveform, severity: float, rng: np.random.Generator) -> Waveform:
-    """One strong peak, as of a bad loudspeaker or a tube."""
-    centre, width = rng.uniform(np.log2(400), np.log2(3000)), rng.uniform(0.15, 0.3)  # octaves
-    return _filtered(
-        speech,
-        lambda hz: 10 ** (1.5 * severity * np.exp(-0.5 * np.square((np.log2(np.maximum(hz, 20)) - centre) / width))),
-    )
-
-
-def hollow(speech: Waveform, severity: float, rng: np.random.Generator) -> Waveform:
-    """A comb: the sound and one early reflection."""
-    delay, gain = rng.uniform(0.0008, 0.004), 0.95 * severity
-    return _filtered(speech, lambda hz: 1 + gain * np.exp(-2j * np.pi * hz * delay))
-
-
 def clipped(speech: Waveform, severity: float, rng: np.random.Generator) -> Waveform:
     """Hard clipping, driven by up to 26 dB above the level that clips one sample in a thousand."""
     limit = float(np.quantile(np.abs(speech), 0.999)) * 10 ** (-26 * severity / 20)
@@ -93,8 +76,6 @@ KINDS: dict[str, Callable[[Waveform, float, np.random.Generator], Waveform]] = {
     "muffled": muffled,
     "thin": thin,
     "telephone": telephone,
-    "resonant": resonant,
-    "hollow": hollow,
     "clipped": clipped,
     "coded": coded,
 }

@@ -19,7 +19,7 @@ import numpy as np
 
 from earwitness.data.synth.pairs import make_pairs
 from earwitness.data.synth.sentences import LANGUAGES, SPLITS, sentences
-from earwitness.data.synth.text import rating_text
+from earwitness.data.synth.text import rating
 from earwitness.errors import UserError
 from earwitness.files import read_rows, write_json, write_jsonl
 
@@ -198,7 +198,7 @@ def make_clip(split: str, index: int, seed: int) -> tuple[dict[str, Any], np.nda
         "severities": table,
         "overall": table["overall"],
         "causes": degraded.causes,
-        "rating": rating_text(table),
+        "scores": rating(table),
     }
     return row, degraded.waveform
 

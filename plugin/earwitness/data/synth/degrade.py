@@ -34,7 +34,8 @@ NOMINAL_LUFS = -23.0
 NOISE_SNR_DB = (45.0, 0.0)
 LOST_SHARE = 0.4
 QUIETEST_DB = -30.0
-GAP_S = (0.02, 0.09)  # one gap
+GAP_S = (0.03, 0.12)  # one gap
+PACKET_S = 0.02  # what a stutter repeats until the gap is over, as packet loss concealment does
 DROPOUT_PROBABILITY = 0.7  # otherwise stutter
 
 
@@ -122,7 +123,7 @@ def active_samples(speech: Waveform, below_peak_db: float = 30.0) -> np.ndarray:
 
 
 def _interrupted(sound: Waveform, active: np.ndarray, kind: str, severity: float, rng: np.random.Generator) -> Waveform:
-    """Lose ``LOST_SHARE * severity`` of the active samples in gaps: silence, or the sound just before once more."""
+    """Lose ``LOST_SHARE * severity`` of the active samples in gaps: silence, or the last packet again and again."""
     lost = round(LOST_SHARE * severity * len(active))
     if not lost:
         return sound
@@ -138,6 +139,7 @@ def _interrupted(sound: Waveform, active: np.ndarray, kind: str, severity: float
             result[places] = 0
         else:
             first = int(places[0])
-            length = min(length, first)
-            result[first : first + length] = sound[first - length : first]
+            packet = sound[max(0, first - round(PACKET_S * SAMPLING_RATE)) : first]
+            if len(packet):
+                result[first : first + length] = np.resize(packet, length)[: len(result) - first]
     return result

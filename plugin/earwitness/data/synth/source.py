@@ -8,7 +8,8 @@ from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
 from earwitness.data.synth.levels import SAMPLING_RATE, Waveform, at_loudness, noise_loudness
 
 FLOOR_DB = (-75.0, -55.0)  # background floor below the speech, in LU: below what the noise aspect starts with
-SILENCE_S = (0.05, 0.35)  # before, and again after the speech
+SILENCE_S = (0.05, 0.3)  # before, and again after the speech
+SPEECH_S = (0.9, 1.7)  # at most, of each recording: a training step costs by the second, and pauses cut speech anywhere
 TILT_DB = 2.0  # at most this many dB an octave around 1 kHz, up or down
 PEAK_DB = 4.0  # at most, of each of two broad equaliser bands
 ROOM_PROBABILITY = 0.4
@@ -27,6 +28,7 @@ def record(speech: Waveform, rng: np.random.Generator) -> Waveform:
         speech: dry speech, (samples,), 16 kHz.
         rng: the draws; the same state gives the same recording.
     """
+    speech = _excerpt(speech, rng)
     lead, trail = (round(seconds * SAMPLING_RATE) for seconds in rng.uniform(*SILENCE_S, 2))
     padded = np.pad(speech, (lead, trail))
     size = next_fast_len(len(padded) + round(ROOM_RT60_S[1] * SAMPLING_RATE), real=True)
@@ -36,6 +38,17 @@ def record(speech: Waveform, rng: np.random.Generator) -> Waveform:
         spectrum *= rfft(_room(rng), size)
     recorded = at_loudness(irfft(spectrum, size)[: len(padded)].astype(np.float32), REFERENCE_LUFS)
     return recorded + _floor(len(recorded), rng)
+
+
+def _excerpt(speech: Waveform, rng: np.random.Generator) -> Waveform:
+    """A stretch of the speech with 10 ms fades, or all of it where it is short."""
+    length = round(rng.uniform(*SPEECH_S) * SAMPLING_RATE)
+    start = round(rng.random() * max(0, len(speech) - length))
+    excerpt = speech[start : start + length].copy()
+    fade = np.linspace(0, 1, SAMPLING_RATE // 100, dtype=np.float32)
+    excerpt[: len(fade)] *= fade
+    excerpt[-len(fade) :] *= fade[::-1]
+    return excerpt
 
 
 def _microphone(frequencies: np.ndarray, rng: np.random.Generator) -> np.ndarray:

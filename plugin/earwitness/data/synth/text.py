@@ -9,8 +9,7 @@ from collections.abc import Mapping
 
 ASPECTS = ("noise", "coloration", "discontinuity", "loudness", "overall quality")
 DEGRADATIONS = ASPECTS[:4]
-RATED = (*DEGRADATIONS, "overall")
-GRID = 10  # severities are written as integers from 0 to this
+BEST = 9  # quality is written as one digit, from 0 (severity 1) to this (severity 0)
 
 _MORE = {
     "noise": "more background noise",
@@ -27,17 +26,20 @@ _SAME = {
 }
 
 
-def rating_text(severities: Mapping[str, float]) -> str:
-    """The severities of one clip on the grid: ``noise 3, coloration 7, discontinuity 0, loudness 2, overall 4``."""
-    return ", ".join(f"{name} {round(GRID * severities[name])}" for name in RATED)
+def rating(severities: Mapping[str, float]) -> dict[str, int]:
+    """The quality of one clip by aspect, 0 to ``BEST``, higher is better: severities on a grid, turned round.
+
+    On ten levels a tie (a gap of at most 0.1) is at most one level apart, a decisive pair (0.25 or more) at least two.
+    """
+    return {aspect: BEST - round(BEST * severities[aspect.split()[0]]) for aspect in ASPECTS}
 
 
 def thinking_text(first: Mapping[str, float], second: Mapping[str, float], aspect: str) -> str:
-    """The reasoning before a verdict: the severities of each clip in turn, whatever the aspect.
-
-    The same block for every aspect: the judge hears first and compares after.
-    """
-    return f"Response 1: {rating_text(first)}\nResponse 2: {rating_text(second)}"
+    """The reasoning before a verdict: the judge hears first, one clip after the other, and compares after."""
+    return "\n".join(
+        f"{name}\n{aspect}: {rating(severities)[aspect]}"
+        for name, severities in (("Response 1", first), ("Response 2", second))
+    )
 
 
 def rationale_text(winner: str, first: Mapping[str, float], second: Mapping[str, float], aspect: str) -> str:
