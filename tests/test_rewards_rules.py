@@ -109,12 +109,22 @@ def test_rate_clip_answers_are_scored_by_distance():
     row = record("rate_clip", "noise: 2\nloudness: 4", aspects=("noise", "loudness"))
     assert score(rules.dimension_scores, "noise: 2\nloudness: 4", row) == 1
     assert score(rules.dimension_scores, "noise: 3\nloudness: 9", row) == pytest.approx(0.75 / 2)
+    words = record("rate_clip", "noise: bad\nloudness: good", scale=("bad", "fair", "good"))
+    assert score(rules.dimension_scores, "noise: Fair\nloudness: good", words) == pytest.approx(0.75)
+    thought = thinking("Response 1\nnoise: 3\nResponse 2\nnoise: 5", "1")
+    row = record(response=thought, chain_of_thought=True)
+    assert score(rules.dimension_scores, thought.replace("noise: 5", "noise: 9"), row) == pytest.approx(0.8)
 
 
 def test_ratings_stated_twice_with_different_values_count_for_neither():
     assert ratings("noise 3, loudness 2\nnoise 4", NAMES) == {"loudness": 0.2}
     assert ratings("Response 1: noise 30", NAMES) == {}
     assert ratings("Response 3: noise 3", NAMES) == {}
+    assert ratings("noise: nan", NAMES) == {}
+    assert ratings("Response 1:\nbackground noise 3, overall 4", NAMES) == {
+        "Response 1 background noise": 0.3,
+        "Response 1 overall": 0.4,
+    }
     assert not rules.dimension_scores.applies(record(response="1\nbetter"))
 
 

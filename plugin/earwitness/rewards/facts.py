@@ -12,55 +12,71 @@ RATES = ("slow", "slightly slow", "appropriate", "slightly fast", "fast")
 _SAME_RATE = {"suitable": "appropriate"}
 _PLACES = {"first": 0.0, "tie": 0.5, "second": 1.0}
 
-_ITEM = re.compile(r"\s*([a-z][a-z ]*?)\s+(\d{1,2})\s*", re.IGNORECASE)
+_NAME = re.compile(r"[^\W\d_][^\d:]*")
+
+Scale = tuple[float, float] | tuple[str, ...]
 
 
-def ratings(text: str, clip_names: Sequence[str], aspects: Sequence[str] = ()) -> dict[str, float]:
-    """Every rating that a text gives on a line of its own, as a position from 0 to 1.
+def ratings(text: str, clip_names: Sequence[str], scale: Scale | None = None) -> dict[str, float]:
+    """Every rating that a text gives on a line of its own, as a position from 0 to 1 on its scale.
 
     Read are, by line:
 
-    - ``Response 1: noise 3, coloration 7`` or ``noise 3, coloration 7`` (severities 0 to 10 of the embedded corpus);
-    - SpeechEval's label lines: ``Distortion: 2/5 (artifacts)`` (1 to 5), ``Speech Rate: slightly fast`` (five words in
-      order), ``Intelligibility: B is better than A`` (A, similar, B);
-    - ``noise: 3.5`` for each of ``aspects``, a number from 1 to 5.
+    - ``noise: 3`` on ``scale``, or from 0 to 10 (``GRID``) where there is none;
+    - ``noise 3, coloration 7``, likewise, several on a line;
+    - without ``scale`` SpeechEval's label lines: ``Distortion: 2/5 (artifacts)`` (1 to 5), ``Speech Rate: slightly
+      fast`` (five words in order), ``Intelligibility: B is better than A`` (A, similar, B).
+
+    A clip's name before them, on the same line (``Response 1: noise 3``) or alone on the line above, is their owner.
 
     Args:
         text: a thought or an answer.
         clip_names: what the prompt calls the clips.
-        aspects: what the judge rates, where its answer is one line for each.
+        scale: lowest and highest number, or words from worst to best.
 
-    Returns: name to position; severities of several clips under ``<clip name> <name>``. A name that occurs twice with
-    different values is left out: it states neither.
+    Returns: name to position, behind the clip's name where one was given. A name that occurs twice with different
+        values is left out: it states neither.
     """
     found: dict[str, float] = {}
     doubtful: set[str] = set()
-    for line in text.splitlines():
-        for name, position in _line(line, clip_names, aspects).items():
-            if found.setdefault(name, position) != position:
-                doubtful.add(name)
+    clip = ""
+    for line in (" ".join(one.split()) for one in text.splitlines()):
+        head, colon, body = line.partition(":")
+        if head.strip() in clip_names and not body.strip():
+            clip = head.strip()
+            continue
+        named = colon and head.strip() in clip_names
+        owner, rest = (head.strip(), body) if named else (clip, line)
+        for name, position in _line(rest, scale).items():
+            key = f"{owner} {name}".strip()
+            if found.setdefault(key, position) != position:
+                doubtful.add(key)
     return {name: position for name, position in found.items() if name not in doubtful}
 
 
-def _line(line: str, clip_names: Sequence[str], aspects: Sequence[str]) -> dict[str, float]:
-    head, colon, body = line.partition(":")
-    named = head.strip() if colon and head.strip() in clip_names else ""
-    items = [_ITEM.fullmatch(item) for item in (body if named else line).split(",")]
-    if all(items):
-        grid = {item[1].casefold(): int(item[2]) for item in items if item}
-        if len(grid) == len(items) and all(value <= GRID for value in grid.values()):
-            return {f"{named} {name}".strip(): value / GRID for name, value in grid.items()}
-    if colon and head.strip().casefold() in [aspect.casefold() for aspect in aspects]:
-        return _on_five(head.strip().casefold(), body)
-    return _label_line(line)
+def _line(line: str, scale: Scale | None) -> dict[str, float]:
+    if scale is None and (labels := _label_line(line)):
+        return labels
+    if ":" in line:
+        name, _, value = line.partition(":")
+        items = [(name.strip(), value.strip())]
+    else:
+        items = [(name.strip(), value) for name, _, value in (item.strip().rpartition(" ") for item in line.split(","))]
+    found = {name.casefold(): _position(value, scale) for name, value in items if _NAME.fullmatch(name)}
+    known = {name: position for name, position in found.items() if position is not None}
+    return known if len(known) == len(items) else {}
 
 
-def _on_five(name: str, body: str) -> dict[str, float]:
+def _position(value: str, scale: Scale | None) -> float | None:
+    low, high = (0.0, float(GRID)) if scale is None else (scale[0], scale[-1])
+    if isinstance(low, str) or isinstance(high, str):
+        words = [str(word).casefold() for word in scale or ()]
+        return words.index(value.casefold()) / (len(words) - 1) if value.casefold() in words else None
     try:
-        value = float(body.strip())
+        number = float(value)
     except ValueError:
-        return {}
-    return {name: (value - 1) / 4} if 1 <= value <= 5 else {}
+        return None
+    return (number - low) / (high - low) if low <= number <= high else None
 
 
 def _label_line(line: str) -> dict[str, float]:

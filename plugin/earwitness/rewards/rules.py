@@ -190,7 +190,7 @@ def _ratings(text: str, record: Record) -> dict[str, float]:
     spec = record.judge
     sections = split_response(text, spec.chain_of_thought)
     source = sections.thinking if spec.chain_of_thought else sections.answer
-    return ratings(source or "", spec.clip_names, spec.aspects if spec.kind.target == "scores" else ())
+    return ratings(source or "", spec.clip_names, spec.scale if spec.kind.target == "scores" else None)
 
 
 def _prose(text: str, record: Record) -> str:
