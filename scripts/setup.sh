@@ -74,7 +74,7 @@ _create() {
 
 # What the environment was made from: as long as it stays the same, so does the environment.
 _fingerprint() {
-    { cat "$ROOT/setup.py" "$ROOT/pyproject.toml" "$ROOT/constraints.txt" "$ROOT/plugin/earwitness.pth"
+    { cat "$ROOT/setup.py" "$ROOT/constraints.txt" "$ROOT/plugin/earwitness.pth"
       "$VENV/bin/python" --version 2>&1; } | sha256sum | cut -d' ' -f1
 }
 
@@ -96,13 +96,14 @@ _find_python() {
 }
 
 _check_disk() {
-    local there=0 temporary=${TMPDIR:-/tmp}
-    if [ -d "$VENV" ]; then there=$(du -s --block-size=1M "$VENV" | cut -f1); fi
+    local temporary=${TMPDIR:-/tmp} packages=$PACKAGES_MB downloads
+    if [ -d "$VENV" ]; then packages=$((packages - $(du -s --block-size=1M "$VENV" | cut -f1))); fi
+    downloads=$((DOWNLOADS_MB * packages / PACKAGES_MB))   # of what is still to come
     if [ "$(stat -c %d "$ROOT")" = "$(stat -c %d "$temporary")" ]; then
-        _need "$ROOT" $((PACKAGES_MB + DOWNLOADS_MB - there))
+        _need "$ROOT" $((packages + downloads))
     else
-        _need "$ROOT" $((PACKAGES_MB - there))
-        _need "$temporary" $DOWNLOADS_MB
+        _need "$ROOT" $packages
+        _need "$temporary" $downloads
     fi
 }
 
@@ -117,6 +118,7 @@ _need() {
 # pip prints hundreds of lines: keep them in a log, and show the large downloads, the installation and the error.
 _install() {
     local log=$VENV/install.log line large='Downloading .*\(([0-9]{3,}(\.[0-9]+)? MB|.*GB)\)'
+    _drop_half_installed
     echo "Installing what constraints.txt pins (the first time 2.3 GB to download, some minutes)"
     "$VENV/bin/python" -m pip install -c "$ROOT/constraints.txt" -e "$ROOT${1:+[$1]}" 2>&1 | tee "$log" |
         while IFS= read -r line; do
@@ -129,4 +131,12 @@ _install() {
     if [ "${PIPESTATUS[0]}" -ne 0 ]; then
         die "pip could not install: $(grep -i '^ *error' "$log" | tail -n 1); all it said is in $log"
     fi
+}
+
+# pip writes INSTALLER after a package's files and commands: where a kill came before that, make pip install it again.
+_drop_half_installed() {
+    local folder
+    for folder in "$VENV"/lib/python3*/site-packages/*.dist-info; do
+        if [ -d "$folder" ] && [ ! -e "$folder/INSTALLER" ]; then rm -rf "$folder"; fi
+    done
 }
