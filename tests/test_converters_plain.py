@@ -28,7 +28,9 @@ ROW = {
 COLS = {"audio_a": "left", "audio_b": "right", "verdict": "best", "system_a": "who", "text": "said", "rater": "judge"}
 VALUES = {"-1": "first", "0": "tie", "1": "second"}
 PAIR = Options(columns=COLS, verdict_values=VALUES, aspect="noise", language="en")
-CLIP = Options(columns={"audio": "wav", "score": "mos", "id": "n"}, scale=(0, 100))
+CLIP = Options(columns={"audio": "wav", "score": "mos", "id": "n"}, scale=(0, 100), aspect="noise")
+
+BY_ASPECT = Options(columns={"audio": "a", "score": "s", "aspect": "k"}, scale=(1, 5))
 
 
 def convert(row: dict[str, Any], options: Options = PAIR) -> Any:
@@ -100,13 +102,23 @@ def test_the_same_items_from_every_file_format(tmp_path: Path, ending: str) -> N
         ({"columns": {}}, "columns must name 'audio'; a pair needs audio_a and audio_b"),
         ({"columns": {"audio_a": "left"}}, "columns must name 'audio_b'"),
         ({"columns": COLS | {"score": "x"}}, "column 'score' does not go with audio_a; allowed: audio_a, audio_b"),
-        ({"columns": COLS}, "column 'verdict' needs what its values stand for, such as A=first, B=second, tie=tie"),
         (
-            {"columns": COLS, "verdict_values": {"A": "left"}},
+            {"aspect": "x", "columns": COLS},
+            "column 'verdict' needs what its values stand for, such as A=first, B=second, tie=tie",
+        ),
+        (
+            {"aspect": "x", "columns": COLS, "verdict_values": {"A": "left"}},
             "value 'A' stands for 'left'; allowed: first, second, tie",
         ),
-        ({"columns": COLS, "verdict_values": {"A": "first"}}, "no value stands for 'second'"),
-        ({"columns": {"audio": "a", "score": "s"}}, "column 'score' needs the scale of the scores, such as 1:5"),
+        ({"aspect": "x", "columns": COLS, "verdict_values": {"A": "first"}}, "no value stands for 'second'"),
+        (
+            {"columns": {"audio": "a", "score": "s"}},
+            "task 'score' needs what is judged: an 'aspect' for the file, or a",
+        ),
+        (
+            {"columns": {"audio": "a", "score": "s"}, "aspect": "x"},
+            "column 'score' needs the scale of the scores, such as 1:5",
+        ),
         ({"columns": {"audio": "a"}}, "declare the task, or one column of 'score' (task score) and 'verdict'"),
         (
             {"columns": {"audio": "a"}, "task": "compare"},
@@ -139,6 +151,7 @@ def test_declarations_that_are_refused(options: dict[str, Any], message: str) ->
         ({"wav": "x.wav", "mos": "101", "n": "1"}, CLIP, "column 'mos' holds 101; allowed: a number from 0 to 100"),
         ({"wav": "x.wav", "mos": "", "n": "1"}, CLIP, "column 'mos' holds no label; allowed: a number from 0 to 100"),
         ({"wav": "x.wav", "mos": "1", "n": " "}, CLIP, "column 'n' is empty; allowed: a text"),
+        ({"a": "x.wav", "s": "1", "k": " "}, BY_ASPECT, "column 'k' is empty; allowed: a text"),
         ({"wav": "x\n.wav", "mos": "1", "n": "1"}, CLIP, r"column 'wav' holds 'x\n.wav'; allowed: the path of a clip"),
     ],
 )
@@ -148,7 +161,7 @@ def test_rows_that_are_refused(row: dict[str, Any], options: Options, message: s
 
 
 def test_unlabelled_rows_are_taken_when_declared() -> None:
-    options = Options(columns=COLS, verdict_values=VALUES, unlabelled=True)
+    options = Options(columns=COLS, verdict_values=VALUES, unlabelled=True, aspect="noise")
     assert convert(ROW | {"best": ""}, options)["verdict"] is None
 
 

@@ -99,7 +99,8 @@ def test_errors_of_worker_processes_name_the_value() -> None:
 
 def test_rows_of_speecheval_load_as_json_although_texts_are_missing_for_long(tmp_path: Path) -> None:
     """Arrow gives a column that is null for its first 10 MB the type null, and then refuses text."""
-    flat = Flat("plain", Options(columns={"audio_a": "a", "audio_b": "b", "rationale": "r", "system_a": "s"}))
+    columns = {"audio_a": "a", "audio_b": "b", "rationale": "r", "system_a": "s"}
+    flat = Flat("plain", Options(columns=columns, aspect="noise"))
     path = tmp_path / "rows.jsonl"
     with path.open("w") as file:
         for number in range(4000):

@@ -49,6 +49,8 @@ def check_plain(options: Options) -> None:
         if task not in VERDICTS:
             raise UserError(f"task '{task}' has no verdict; tasks with one: {', '.join(VERDICTS)}")
         _check_values(options.verdict_values, VERDICTS[task])
+    if task in ("compare", "score") and options.aspect is None and "aspect" not in declared:
+        raise UserError(f"task '{task}' needs what is judged: an 'aspect' for the file, or a column of aspects")
     if "score" in declared and options.scale is None:
         raise UserError("column 'score' needs the scale of the scores, such as 1:5")
 
@@ -98,6 +100,8 @@ def plain(row: Row, options: Options = NO_OPTIONS) -> Item:
     letters = ("_a", "_b") if CLIPS[task] == 2 else ("",)
     audios = [audio(values[f"audio{letter}"], declared[f"audio{letter}"], options) for letter in letters]
     texts: dict[str, Any] = {name: _text(row, declared, name, options) for name in (*_TEXTS, "rater")}
+    if "aspect" in declared and options.aspect is None:
+        texts["aspect"] = text(row, declared["aspect"], options, needed=True)
     texts["aspect"] = texts["aspect"] or options.aspect
     texts["language"] = texts["language"] or options.language
     source = texts.pop("source") or options.source
