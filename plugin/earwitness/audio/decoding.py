@@ -22,6 +22,8 @@ MIN_RATE, MAX_RATE = 1_000, 768_000
 """Sampling rates (Hz) that occur in audio files; anything else is a broken header."""
 MAX_AMPLITUDE = 2.0**32
 """Full scale is 1.0; float files may exceed it, but their power must stay finite in float32."""
+UNKNOWN_FRAMES = MAX_RATE * 86_400
+"""As many samples as a day can have: a header that announces more does not know."""
 LOSSY_SLACK_SECONDS = 0.25
 """A compressed stream may be this much shorter than its container announces (encoder delay, last packet)."""
 
@@ -62,13 +64,12 @@ def read_header(file: BinaryIO, name: str) -> Header | None:
     finally:
         file.seek(0)
     with sound:
-        exact = sound.format in EXACT_FORMATS and sound.subtype in EXACT_SUBTYPES
-        header = Header(sound.frames, sound.samplerate)
+        exact, header = _is_exact(sound), Header(sound.frames, sound.samplerate)
     if not exact:
         return None
     check_rate(header.rate, name)
     _check_riff_size(file, name)
-    return header if 0 < header.frames < MAX_RATE * 86_400 else None  # a streamed FLAC announces no length
+    return header if 0 < header.frames < UNKNOWN_FRAMES else None
 
 
 def decode(file: BinaryIO, name: str, max_seconds: float) -> tuple[np.ndarray, int]:
@@ -86,11 +87,7 @@ def decode(file: BinaryIO, name: str, max_seconds: float) -> tuple[np.ndarray, i
         UserError: not audio, damaged, truncated, empty, too long, NaN or infinite.
     """
     try:
-        try:
-            samples, rate = _decode_soundfile(file, name, max_seconds)
-        except soundfile.LibsndfileError as refusal:
-            file.seek(0)
-            samples, rate = _decode_ffmpeg(file, name, max_seconds, str(refusal.error_string))
+        samples, rate = _decode_soundfile(file, name, max_seconds) or _decode_ffmpeg(file, name, max_seconds)
     finally:
         file.seek(0)
     check_samples(samples, name)
@@ -129,20 +126,36 @@ def _open_soundfile(file: BinaryIO) -> soundfile.SoundFile:
     return soundfile.SoundFile(file)
 
 
-def _decode_soundfile(file: BinaryIO, name: str, max_seconds: float) -> tuple[np.ndarray, int]:
-    with _open_soundfile(file) as sound:
-        rate = sound.samplerate
-        check_rate(rate, name)
+def _decode_soundfile(file: BinaryIO, name: str, max_seconds: float) -> tuple[np.ndarray, int] | None:
+    """Decode with libsndfile, or return None where it does not know the format or the header tells no length.
+
+    Programs that write to a pipe announce no samples, or far too many; libsndfile believes the first and cannot read a
+    FLAC of either kind.
+    """
+    try:
+        sound = _open_soundfile(file)
+    except soundfile.LibsndfileError:
+        return None
+    with sound:
+        check_rate(sound.samplerate, name)
         announced = sound.frames
-        exact = sound.format in EXACT_FORMATS and sound.subtype in EXACT_SUBTYPES
-        samples = _join(_soundfile_blocks(sound), name, max_seconds, rate)
-    if exact:
-        _check_riff_size(file, name)
-        if samples.size < announced < MAX_RATE * 86_400:
-            raise UserError(
-                f"{name}: truncated or damaged: the header announces {announced} samples, only {samples.size} decode"
-            )
-    return samples, rate
+        if not 0 < announced < UNKNOWN_FRAMES:
+            return None
+        try:
+            samples = _join(_soundfile_blocks(sound), name, max_seconds, sound.samplerate)
+        except soundfile.LibsndfileError as error:
+            raise UserError(f"{name}: damaged or truncated: {error.error_string}") from None
+        if _is_exact(sound):
+            _check_riff_size(file, name)
+            if samples.size < announced:
+                raise UserError(
+                    f"{name}: damaged or truncated: the header announces {announced} samples, {samples.size} decode"
+                )
+        return samples, sound.samplerate
+
+
+def _is_exact(sound: soundfile.SoundFile) -> bool:
+    return sound.format in EXACT_FORMATS and sound.subtype in EXACT_SUBTYPES
 
 
 def _soundfile_blocks(sound: soundfile.SoundFile) -> Iterator[np.ndarray]:
@@ -154,22 +167,23 @@ def _soundfile_blocks(sound: soundfile.SoundFile) -> Iterator[np.ndarray]:
         yield block if block.ndim == 1 else block.mean(axis=1)
 
 
-def _decode_ffmpeg(file: BinaryIO, name: str, max_seconds: float, refusal: str) -> tuple[np.ndarray, int]:
+def _decode_ffmpeg(file: BinaryIO, name: str, max_seconds: float) -> tuple[np.ndarray, int]:
     import av
 
+    file.seek(0)
     try:
         with av.open(file, options={"format_whitelist": FFMPEG_FORMATS, "protocol_whitelist": ""}) as container:
             if not container.streams.audio:
                 raise UserError(f"{name}: holds no audio stream")
             stream = container.streams.audio[0]
+            if stream.codec_context is None:
+                raise UserError(f"{name}: audio in a codec that neither libsndfile nor FFmpeg decodes")
             rate = stream.rate or 0
             check_rate(rate, name)
             announced = _announced_seconds(container, stream)
             samples = _join(_ffmpeg_blocks(container, stream), name, max_seconds, rate)
     except av.FFmpegError as error:
-        raise UserError(
-            f"{name}: not a readable audio file (libsndfile: {refusal.rstrip('.')}; FFmpeg: {error.strerror})"
-        ) from None
+        raise UserError(f"{name}: not a readable audio file ({error.strerror})") from None
     if samples.size / rate < announced - LOSSY_SLACK_SECONDS:
         raise UserError(
             f"{name}: truncated: the header announces {announced:.2f} s, only {samples.size / rate:.2f} s decode"

@@ -71,9 +71,8 @@ def mel_features(waveform: np.ndarray, feature_extractor: Any) -> np.ndarray:
     Raises:
         UserError: the clip is empty or longer than the extractor takes.
     """
-    return padded_mel(waveform, feature_extractor)[
-        :, : frame_count(len(waveform), feature_extractor.hop_length)
-    ].numpy()
+    frames = frame_count(len(waveform), feature_extractor)
+    return padded_mel(waveform, feature_extractor)[:, :frames].numpy()
 
 
 def batch_features(waveforms: Sequence[np.ndarray], feature_extractor: Any, family: Family) -> dict[str, torch.Tensor]:
