@@ -20,12 +20,15 @@ _MARK = "_earwitness"
 
 
 def _once(hook: Callable[[ModuleType], None]) -> Callable[[ModuleType], None]:
-    """Make a hook idempotent: a module carries a mark once it is extended."""
+    """Make a hook idempotent: it extends a module once for every time that the module is executed.
+
+    ``importlib.reload`` keeps a module's attributes but gives it a new spec, so the spec is the mark.
+    """
 
     def apply(module: ModuleType) -> None:
-        if not getattr(module, _MARK, False):
+        if getattr(module, _MARK, None) is not module.__spec__:
             hook(module)
-            setattr(module, _MARK, True)
+            setattr(module, _MARK, module.__spec__)
 
     apply.__name__, apply.__doc__ = hook.__name__, hook.__doc__
     return apply
@@ -44,14 +47,21 @@ def extend_mm_plugins(module: ModuleType) -> None:
 @_once
 def extend_dataset_attributes(module: ModuleType) -> None:
     """Keep the ``judge`` block and its columns, which ``DatasetAttr.join`` would drop without a word."""
-    host = module.DatasetAttr
+    host, get_dataset_list = module.DatasetAttr, module.get_dataset_list
 
     def join(self: Any, attr: dict[str, Any]) -> None:
         host.join(self, attr)
-        self.entry = dict(attr)
+        self.judge_entry = dict(attr)
 
-    fields = [("entry", dict[str, Any], field(default_factory=dict, repr=False))]
+    def get_named_list(dataset_names: list[str] | None, dataset_dir: Any) -> list[Any]:
+        attributes = get_dataset_list(dataset_names, dataset_dir)
+        for name, attribute in zip(dataset_names or [], attributes, strict=True):
+            attribute.judge_name = name
+        return attributes
+
+    fields = [("judge_name", str, field(default="")), ("judge_entry", dict[str, Any], field(default_factory=dict))]
     module.DatasetAttr = make_dataclass("DatasetAttr", fields, bases=(host,), namespace={"join": join}, repr=False)
+    module.get_dataset_list = get_named_list
 
 
 @_once
