@@ -141,9 +141,7 @@ def extend_sft_trainer(module: ModuleType) -> None:
     from earwitness.train.sft.weighted import WeightedChainOfThought
 
     host = module.CustomSeq2SeqTrainer
-    module.CustomSeq2SeqTrainer = type(
-        host.__name__, (WeightedChainOfThought, host), {"__module__": host.__module__}
-    )
+    module.CustomSeq2SeqTrainer = type(host.__name__, (WeightedChainOfThought, host), {"__module__": host.__module__})
 
 
 @_once

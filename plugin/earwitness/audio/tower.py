@@ -32,7 +32,9 @@ def block_attention(
 
     Args:
         module: the calling attention layer (unused, part of transformers' interface).
-        query, key, value: (1, heads, length, head size), all blocks one after the other.
+        query: (1, heads, length, head size), all blocks one after the other.
+        key: likewise.
+        value: likewise.
         attention_mask: must be None; the blocks say who sees whom.
         cu_seq_lens_q: (blocks + 1,) where each block starts, and the total length.
         scaling: of the scores, 1/sqrt(head size) by default.

@@ -83,9 +83,7 @@ class WeightedChainOfThought:
         if self.finetuning_args.cot_loss_weight != 1.0:
             _refuse_unsupported(self)
 
-    def compute_loss(
-        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any
-    ) -> Any:
+    def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any) -> Any:
         """Compute the loss of one batch; see ``weighted_loss``."""
         if self.finetuning_args.cot_loss_weight == 1.0:
             return super().compute_loss(model, inputs, return_outputs=return_outputs, **kwargs)  # type: ignore[misc]
