@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import re
 import sys
@@ -116,8 +117,13 @@ class OpenAIServer:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
+        self.stop()
         self._thread.join()
+
+    def stop(self) -> None:
+        """Die now: requests in flight lose their connection, new ones find no server."""
+        with contextlib.suppress(RuntimeError):  # it is dead already
+            self._loop.call_soon_threadsafe(self._stop.set)
 
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()

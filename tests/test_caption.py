@@ -134,6 +134,25 @@ def test_what_fails_its_check_is_never_written(tmp_path, capsys):
     assert sorted(path.name for path in out.iterdir() if path.is_file()) == FILES
 
 
+@pytest.mark.parametrize(
+    ("ending", "right"),
+    [
+        ("The overall mos is 1.9.", True),
+        ("Mos: 1.87 out of 5.", True),
+        ("I rate it 1.9/5 (on a scale of 1 to 5).", True),
+        ("**MOS: 2**", True),
+        ("The mos is 2.1.", False),
+        ("With noise at 1.9, the mos is 3.", False),
+        ("It is poor.", False),
+        ("Made with model 1.9b.", False),
+    ],
+)
+def test_a_description_must_end_in_the_mos(ending, right):
+    from earwitness.corpus.caption import _wrong_description
+
+    assert (_wrong_description(f"A noisy clip (1.5). {ending}", mos=1.9, other=None) is None) == right
+
+
 def test_equal_first_and_second_descriptions_are_asked_for_again(tmp_path):
     def dull(body):
         repeated = kind(body) == "mos" and server.requests[:-1].count(body) == 0 and len(server.requests) < 7

@@ -75,7 +75,7 @@ def test_an_unknown_role_is_refused_with_the_servers_words(url):
 def test_random_text_is_no_description(url, tmp_path, capsys):
     """A model that writes nonsense: nothing of it is stored as a description or a summary."""
     for number in (1, 2):
-        ratings = {"mos": 1.0 + number, "noi": 2, "col": 2, "dis": 2, "loud": 2}
+        ratings = {"mos": 1.63 + number, "noi": 2, "col": 2, "dis": 2, "loud": 2}
         (tmp_path / f"{number}.json").write_text(json.dumps(ratings))
     metrics = ["--metrics1", str(tmp_path / "1.json"), "--metrics2", str(tmp_path / "2.json")]
     options = ["--output", str(tmp_path / "out"), "--base-url", url, "--model", "tiny", "--max-tokens", "200"]

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai_server import OpenAIServer, Status, Text, grade
 
@@ -86,6 +86,7 @@ def test_grades_are_read_strictly(reply, grade):
     assert found == {"accuracy": grade} if grade is not None else isinstance(found, str)
 
 
+@settings(deadline=None)  # other work on the machine is not a failure
 @given(st.text())
 def test_no_text_is_read_as_a_grade_by_accident(text):
     found = read_grades(text, ["accuracy"])
@@ -176,6 +177,31 @@ def test_a_cache_makes_a_repeated_run_free_and_equal(tmp_path):
         asked = len(server.requests)
         assert evaluator(server, cache_dir=str(tmp_path)).grade_all([case("one"), case("two")]) == first
         assert len(server.requests) == asked
+
+
+def test_a_server_that_dies_and_comes_back_loses_and_invents_nothing(tmp_path):
+    cases = [case(f"Answer {number}.") for number in range(10)]
+    with OpenAIServer(grade) as server:
+        whole = evaluator(server).grade_all(cases)
+    port = server.port
+
+    def dying(body):
+        if len(server.requests) == 15:
+            server.stop()
+        return grade(body)
+
+    with OpenAIServer(dying, port=port) as server:
+        grader = evaluator(server, cache_dir=str(tmp_path), concurrency=2, attempts=1)
+        during = grader.grade_all(cases)
+    pairs = [(a[name], b[name]) for a, b in zip(during, whole, strict=True) for name in CRITERIA]
+    lost = [one for one, _ in pairs if one.value is None]
+    assert 20 <= len(lost) < 40
+    assert all(one.reason.startswith("connection:") for one in lost)
+    assert all(one == other for one, other in pairs if one.value is not None)
+    assert grader.monitor.counts() == (len(lost), 40)
+    with OpenAIServer(grade, port=port) as server:
+        assert evaluator(server, cache_dir=str(tmp_path)).grade_all(cases) == whole
+        assert len(server.requests) == len(lost)
 
 
 def test_an_evaluator_can_be_pickled():

@@ -7,7 +7,7 @@ import pickle
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from earwitness.data.records import Record
@@ -219,6 +219,7 @@ def test_the_released_example_outputs_are_consistent_with_themselves():
                 assert score(rule, response, row) == 1, (kind, name)
 
 
+@settings(deadline=None)  # other work on the machine is not a failure
 @given(
     st.text(alphabet="<>/thinkaswer 12Tie\n:,noise.-s[]"), st.sampled_from([PAIR, record("alld_ab", "x\n[SpeechA]")])
 )

@@ -1,4 +1,4 @@
-"""``earwitness caption``: descriptions of speech quality by an expert text LLM, after ALLD."""
+"""Have an expert text LLM describe clips and compare pairs from their ratings, as ALLD does."""
 
 from __future__ import annotations
 

@@ -270,6 +270,7 @@ def _summary(request: ChatRequest, analysis: str) -> ChatRequest:
 
 _SPEECH = re.compile(r"\A[\W_]*Speech\s?([AB])[\W_]*\Z", re.IGNORECASE)
 _NUMBER = re.compile(r"(?<![\w.])\d(?:\.\d+)?(?!\w|\.\d)")
+_OF_SCALE = re.compile(r"(?:\b1\s*(?:-|–|to)|/|\bof)\s*5(?:\.0+)?\b")  # "3.4/5", "out of 5", "from 1 to 5"
 _ENDING = 300  # characters in which a description must state the mos
 
 
@@ -292,7 +293,7 @@ def _wrong_description(text: str, mos: float, other: str | None) -> str | None:
     """Why a description cannot be used: it does not end in its clip's mos, or is the ``other`` one again."""
     if text.strip() == other:
         return "the same text as the first description"
-    stated = [float(number) for number in _NUMBER.findall(text.strip()[-_ENDING:])]
-    if any(abs(number - mos) <= MOS_TOLERANCE + 1e-9 for number in stated):
+    numbers = _NUMBER.findall(_OF_SCALE.sub("", text.strip()[-_ENDING:]))
+    if numbers and abs(float(numbers[-1]) - mos) <= MOS_TOLERANCE + 1e-9:
         return None
     return f"the description does not end in the mos {mos:g}"
