@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from earwitness.errors import UserError
+from earwitness.metrics import calibration
 from earwitness.metrics.agreement import cohen_kappa, human_ceiling, krippendorff_alpha
-from earwitness.metrics.calibration import calibration, risk_coverage
+from earwitness.metrics.calibration import confidence_figures
 from earwitness.metrics.duels import mcnemar, paired_difference
 from earwitness.metrics.intervals import Bootstrap
 from earwitness.metrics.order import first_share, position_bias, sign_test, swap_consistency
@@ -163,25 +164,36 @@ def test_sign_test_is_the_exact_binomial():
 def test_calibration_of_a_known_case():
     confidences = [0.9] * 10 + [0.6] * 10 + [None]
     correct = [True] * 8 + [False] * 2 + [True] * 6 + [False] * 4 + [True]
-    error, curve = calibration(confidences, correct, bins=10, bootstrap=QUICK)
-    assert error.value == pytest.approx((0.1 * 10 + 0.0 * 10) / 20)
-    assert (error.n, error.unscored) == (20, 1)
-    assert [(row["n"], round(row["accuracy"], 2)) for row in curve] == [(10, 0.6), (10, 0.8)]
-    assert calibration([None], [True])[0].reason == "no row has a probability"
+    figures = confidence_figures(confidences, correct, bins=10, bootstrap=QUICK)
+    assert figures.ece.value == pytest.approx((0.1 * 10 + 0.0 * 10) / 20)
+    assert (figures.ece.n, figures.ece.unscored) == (20, 1)
+    assert [(row["n"], round(row["accuracy"], 2)) for row in figures.reliability] == [(10, 0.6), (10, 0.8)]
+    assert confidence_figures([None], [True]).aurc.reason == "no row has a probability"
     for wrong in (1.2, float("nan"), -0.1):
-        with pytest.raises(UserError, match="row 2"):
-            calibration([0.5, wrong], [True, True])
+        with pytest.raises(UserError, match="prediction 2"):
+            confidence_figures([0.5, wrong], [True, True])
 
 
 def test_risk_coverage_rewards_confidence_that_knows_and_ignores_the_order_of_ties():
-    knows, curve = risk_coverage([0.9, 0.9, 0.8, 0.2], [True, True, True, False], bootstrap=QUICK)
-    assert knows.value == pytest.approx(0.25 / 4)
-    assert curve[0] == {"threshold": 0.9, "coverage": 0.5, "risk": 0.0}
-    assert curve[-1] == {"threshold": 0.2, "coverage": 1.0, "risk": 0.25}
-    flat = [
-        risk_coverage([0.5] * 4, order)[0].value for order in ([True, True, False, False], [False, True, True, False])
-    ]
-    assert flat == [0.5, 0.5]
+    knows = confidence_figures([0.9, 0.9, 0.8, 0.2], [True, True, True, False], bootstrap=QUICK)
+    assert knows.aurc.value == pytest.approx(0.25 / 4)
+    assert knows.risk_coverage[0] == {"threshold": 0.9, "coverage": 0.5, "risk": 0.0}
+    assert knows.risk_coverage[-1] == {"threshold": 0.2, "coverage": 1.0, "risk": 0.25}
+    orders = ([True, True, False, False], [False, True, True, False])
+    assert [confidence_figures([0.5] * 4, order, bootstrap=QUICK).aurc.value for order in orders] == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("clustered", [False, True])
+def test_the_linear_part_gives_the_interval_of_the_exact_resamples(monkeypatch, clustered):
+    rng = np.random.default_rng(4)
+    confidences = np.round(rng.uniform(0.4, 1, 1200), 2).tolist()
+    correct = (rng.random(1200) < confidences).tolist()
+    clusters = [row // 4 for row in range(1200)] if clustered else None
+    exact = confidence_figures(confidences, correct, clusters=clusters, bootstrap=Bootstrap(2000)).aurc
+    monkeypatch.setattr(calibration, "EXACT_ROWS", 0)
+    linear = confidence_figures(confidences, correct, clusters=clusters, bootstrap=Bootstrap(2000)).aurc
+    assert linear.value == exact.value
+    assert linear.ci == pytest.approx(exact.ci, abs=0.003)
 
 
 def test_mcnemar_and_paired_difference_agree_on_who_is_better():

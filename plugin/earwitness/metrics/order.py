@@ -91,8 +91,12 @@ def first_share(shown: Sequence[str | None], *, level: float = 0.95) -> Figure:
 
 def sign_test(one: int, other: int) -> float | None:
     """Exact two-sided p-value of ``one`` against ``other`` equally likely events; ``None`` without events."""
-    if one + other == 0:
+    n = one + other
+    if n == 0:
         return None
-    from scipy.stats import binomtest
-
-    return float(binomtest(one, one + other, 0.5).pvalue)
+    # Exact in integers: twice the tail of binomial coefficients over 2 ** n.
+    term = tail = 1
+    for taken in range(min(one, other)):
+        term = term * (n - taken) // (taken + 1)
+        tail += term
+    return min(1.0, 2 * tail / 2**n)

@@ -26,12 +26,14 @@ class Column:
         scale: figures are multiplied by it before they are written (100 for per cent).
         digits: decimals of figures.
         interval: whether the interval stands behind the figure.
+        left: whether cells are flush left, as texts are; the first column always is.
     """
 
     title: str
     scale: float = 1.0
     digits: int = 3
     interval: bool = False
+    left: bool = False
 
     def write(self, cell: Cell) -> str:
         """The cell as text; a dash where there is none or it is undefined."""
@@ -75,15 +77,20 @@ class Table:
         """Every cell as text, without the headings."""
         return [[column.write(cell) for column, cell in zip(self.columns, row, strict=True)] for row in self.rows]
 
+    @property
+    def _left(self) -> list[bool]:
+        return [at == 0 or column.left for at, column in enumerate(self.columns)]
+
     def text(self) -> str:
         """Columns aligned with spaces: names to the left, figures to the right."""
         lines = [[column.title for column in self.columns], *self.cells]
+        left = self._left
         widths = [max(len(line[at]) for line in lines) for at in range(len(self.columns))]
 
         def aligned(line: Sequence[str]) -> str:
             return "  ".join(
-                cell.ljust(width) if at == 0 else cell.rjust(width)
-                for at, (cell, width) in enumerate(zip(line, widths, strict=True))
+                cell.ljust(width) if flush else cell.rjust(width)
+                for cell, width, flush in zip(line, widths, left, strict=True)
             ).rstrip()
 
         rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
@@ -98,7 +105,7 @@ class Table:
         def line(cells: Sequence[str]) -> str:
             return "| " + " | ".join(cell.replace("|", r"\|").replace("\n", " ") for cell in cells) + " |"
 
-        marks = ["---" if at == 0 else "---:" for at in range(len(self.columns))]
+        marks = ["---" if flush else "---:" for flush in self._left]
         body = [line([column.title for column in self.columns]), line(marks), *map(line, self.cells)]
         title = [f"**{self.title}**", ""] if self.title else []
         notes = ["", *self.notes] if self.notes else []
@@ -110,7 +117,7 @@ class Table:
         def line(cells: Sequence[str]) -> str:
             return " & ".join("".join(_LATEX.get(mark, mark) for mark in cell) for cell in cells) + r" \\"
 
-        written = [rf"\begin{{tabular}}{{l{'r' * (len(self.columns) - 1)}}}", r"\toprule"]
+        written = [rf"\begin{{tabular}}{{{''.join('l' if flush else 'r' for flush in self._left)}}}", r"\toprule"]
         written += [line([column.title for column in self.columns]), r"\midrule"]
         for at, cells in enumerate(self.cells):
             written += [r"\midrule"] * (at in self.rules) + [line(cells)]
