@@ -111,7 +111,7 @@ class HFEngine:
     def size(self, item: Item) -> int:
         """See ``Engine``; reads the headers of the clips."""
         audio = sum(self._count(path) for path in item.shown.audios)
-        bound = audio + len(item.shown.prompt.encode())
+        bound = self._around + audio + len(item.shown.prompt.encode())
         limit = self._context - (1 if self.decoding.verdict_only else self.decoding.max_new_tokens)
         if bound > limit and (tokens := len(self.prompts.encode(item.shown.prompt, item.shown.audios))) > limit:
             raise UserError(
@@ -119,6 +119,11 @@ class HFEngine:
                 "answer; shorten the clips or the text, or lower --max-new-tokens"
             )
         return audio + (bound - audio) // _TOKEN_BYTES
+
+    @cached_property
+    def _around(self) -> int:
+        """Tokens that the chat template puts around a prompt."""
+        return len(self.prompts.encode("", []))
 
     @cached_property
     def _context(self) -> int:

@@ -16,8 +16,10 @@ def progress(what: str, total: int, done: int = 0, quiet: bool = False) -> Itera
         done: rows that an earlier run finished; they do not count for the rate.
         quiet: show nothing.
     """
+    import threading
+
     from tqdm import tqdm
 
-    # None hides the bar where stderr is no terminal only if it would be alone there: logs want it now and then.
+    tqdm.set_lock(threading.RLock())  # its default lock is for several processes, and leaks when this one is killed
     with tqdm(total=total, initial=done, desc=what, unit="row", disable=quiet, mininterval=0.5, smoothing=0.1) as bar:
         yield bar.update

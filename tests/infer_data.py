@@ -1,0 +1,51 @@
+"""Pairs of short clips for the inference tests: a plain judge, a judge that thinks, and clips of many lengths."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from earwitness.data.records import Record, load_records
+
+JUDGES: dict[str, dict[str, Any]] = {
+    "plain": {"type": "pairwise", "aspects": ["noise", "loudness"]},
+    "thinks": {"type": "pairwise", "aspects": ["noise", "loudness"], "chain_of_thought": True},
+}
+
+
+def write_pairs(folder: Path, pairs: int = 8) -> Path:
+    """Write clips, pairs and a ``dataset_info.json``; every pair is asked about twice."""
+    random = np.random.default_rng(0)
+    for index in range(pairs + 1):
+        samples = int(16000 * (0.3 + 0.07 * (index * 5 % 7)))
+        tone = 0.1 * np.sin(np.arange(samples) * 0.05 * (1 + index)) + random.normal(0, 0.01 * index, samples)
+        soundfile.write(folder / f"clip{index}.wav", tone, 16000)
+    rows = [
+        {
+            "id": f"{index}-{aspect}",
+            "audio_a": f"clip{index}.wav",
+            "audio_b": f"clip{index + 1}.wav",
+            "aspect": aspect,
+            "verdict": ("first", "second", "tie")[index % 3],
+            "question": "Say it with <audio> clearly. " * (index % 4) or None,
+            "gap": index / 10,
+        }
+        for index in range(pairs)
+        for aspect in ("noise", "loudness")
+    ]
+    (folder / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    entries = {
+        name: {"file_name": "pairs.jsonl", "formatting": "speech_pair", "judge": judge}
+        for name, judge in JUDGES.items()
+    }
+    (folder / "dataset_info.json").write_text(json.dumps(entries), encoding="utf-8")
+    return folder
+
+
+def records_of(folder: Path, name: str = "plain", limit: int | None = None) -> list[Record]:
+    """Load the records that ``write_pairs`` wrote."""
+    return load_records(name, folder, limit=limit)
