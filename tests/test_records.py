@@ -287,7 +287,7 @@ def test_sagelm_rows_in_the_readme_form(tmp_path):
     [
         ({"audios": ["a.wav"]}, ["2 <audio> placeholder(s)", "1 audio(s)"]),
         ({"instruction": "<audio> nice?", "audios": ["a.wav"]}, ["hears 2", "'judge' block"]),
-        ({"output": "both are fine"}, ["allowed: 1, 2, Tie"]),
+        ({"output": "both are fine"}, ["both are fine", "allowed labels: 1, 2, Tie"]),
         ({"audios": None}, ["paths of clips"]),
     ],
 )

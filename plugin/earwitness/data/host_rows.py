@@ -13,11 +13,9 @@ from earwitness.judges.answers import mirror_answer
 from earwitness.judges.mirror import mirror_text
 from earwitness.judges.prompts import AUDIO_PLACEHOLDER, neutralize_control
 from earwitness.judges.sagelm import IMPLICIT_EMOTION
-from earwitness.judges.spec import JudgeSpec
-from earwitness.judges.text import bare, listed
-
-SAGELM = JudgeSpec.of_type("pairwise", template="sagelm/pairwise")
-"""The judge of rows whose entry declares none: any aspect, answers 1, 2 or Tie."""
+from earwitness.judges.spec import SAGELM, JudgeSpec
+from earwitness.judges.text import listed
+from earwitness.judges.verdicts import Verdict, parse_verdict
 
 _ASPECT = re.compile(r"\*\*([^*\n]+)\*\*")
 _QUESTION = "### Instruction:"
@@ -54,7 +52,7 @@ def host_example(row: Mapping[str, Any], entry: Entry) -> Example:
     id_column = entry.columns.get("id", "id")
     used = {id_column, *entry.columns.values()}
     identity = cell(row, id_column)
-    reference = _reference(response, judge)
+    reference, mirrored = _labels(response, judge)
     return Example(
         judge=judge,
         id=None if identity is None else str(identity),
@@ -63,7 +61,7 @@ def host_example(row: Mapping[str, Any], entry: Entry) -> Example:
         audios=audios,
         reference=reference,
         response=response,
-        mirrored=_mirrored(response, reference, judge),
+        mirrored=mirrored,
         meta={key: value for key, value in row.items() if key not in used},
     )
 
@@ -131,22 +129,19 @@ def _aspect(prompt: str, audios: tuple[str, ...], judge: JudgeSpec) -> str | Non
     return aspect
 
 
-def _reference(response: str | None, judge: JudgeSpec) -> Reference | None:
-    """Read the verdict that a labelled row begins with; ``T`` is a tie in SageLM's data."""
-    if response is None or judge.kind.target != "verdict":
-        return None
-    first = bare(response.strip().partition("\n")[0])
-    menu = {bare(label): verdict for verdict, label in judge.labels.items()}
-    if "tie" in judge.labels:
-        menu.setdefault("t", "tie")
-    if first not in menu:
-        raise RowError(f"label {first!r} is not in the menu; allowed: {listed(judge.labels.values())}", response)
-    return menu[first]
-
-
-def _mirrored(response: str | None, reference: Reference | None, judge: JudgeSpec) -> str | None:
-    if response is None or judge.kind.clips == 1:
-        return None
-    if not isinstance(reference, str):
-        return mirror_text(response, judge.clip_names)
-    return mirror_answer(judge, reference, response.partition("\n")[2])
+def _labels(response: str | None, judge: JudgeSpec) -> tuple[Reference | None, str | None]:
+    """Return the truth that a labelled row states, and its response for the clips in the other order."""
+    if response is None:
+        return None, None
+    if not judge.labels or judge.kind.target == "text":
+        return None, mirror_text(response, judge.clip_names) if judge.kind.clips == 2 else None
+    found = parse_verdict(response, judge, strict=True)
+    verdict = found.verdict
+    if verdict is None and "tie" in judge.labels and response.strip().partition("\n")[0].strip() == "T":
+        verdict, found = "tie", Verdict(rationale=response.strip().partition("\n")[2])  # so in SageLM's data
+    if verdict is None:
+        allowed = listed(judge.labels.values())
+        raise RowError(f"response is not labelled: {found.unscored}; allowed labels: {allowed}", response)
+    if judge.kind.clips == 1:
+        return verdict, None
+    return verdict, mirror_answer(judge, verdict, found.rationale, found.thinking)

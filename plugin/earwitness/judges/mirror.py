@@ -36,7 +36,7 @@ def mirror_text(text: str, clip_names: tuple[str, ...]) -> str | None:
         clip_names: what the prompt calls the two clips, such as ("Response 1", "Response 2").
 
     Returns: the text for the other order, or None when it may point at a clip in a way that is not recognised.
-        Applied twice it gives the text back. Linear in its length.
+        Applied twice it gives the text back, or None ("B muffles" becomes "A muffles"). Linear in its length.
     """
     pointer, unknown = _patterns(clip_names)
     if unknown.search(pointer.sub("\0", text)):
@@ -84,13 +84,15 @@ def _patterns(clip_names: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[
             rf"\b(?i:{nouns}s|{stem})\s*(?P<one>{marks})\s*(?:,|/|&|\b(?:and|or|vs|versus)\b)\s*(?P<other>{marks})(?!\w)",
             rf"\b(?P<name>(?i:{stem})\s*(?P<mark>{marks})(?!\w)|{re.escape(first)}\b|{re.escape(second)}\b)",
             rf"\b(?P<ordinal>(?i:first|second|1st|2nd))(?=\s+(?i:{nouns})\b)",
-            rf"(?:\A|[\n(\[:;,.!?=<>/&–—-]\s*|\b(?i:{_LEADS})\.?\s+){article}(?P<letter>{letters})(?!\w|['’](?!s\b)\w)",
+            rf"(?:\A|[\n(\[:;,.!?=<>/&–—-][ \t]{{0,4}}|\b(?i:{_LEADS})\.?\s+)"
+            rf"{article}(?P<letter>{letters})(?!\w|['’](?!s\b)\w)",
         )
     )
     unknown = "|".join(
         (
             rf"(?<![\w'’]){letters}(?!\w|['’](?!s\b)\w)",
-            rf"(?i:\b(?:{_CLIP_NOUNS}|{_OTHER_NOUNS})s?)\s*#?\s*(?:[12]|[AB])(?!\w)",
+            rf"(?i:\b(?:{_CLIP_NOUNS})s?)\s{{0,3}}#?\s{{0,3}}(?:[12]|[AB])(?!\w)",
+            rf"(?i:\b(?:{_OTHER_NOUNS})s?)\s{{0,3}}#?\s{{0,3}}{marks}(?!\w)",
             r"(?i:\b(?:than|over|vs\.?|versus)\s+)[12](?![\w%])",
             rf"(?<![\w.,])[12]\s+(?:{_VERBS})\b",
             rf"(?i:\bthe\s+(?:first|second|1st|2nd))(?=\s+(?:{_OTHER_NOUNS}|{_VERBS})\b|\s*[^\w\s-]|\s*\Z)",

@@ -115,6 +115,10 @@ class JudgeSpec:
         return listed(self.verdict_values) if self.verdict_values else listed((*self.labels, *self.labels.values()))
 
 
+SAGELM = JudgeSpec.of_type("pairwise", template="sagelm/pairwise")
+"""The judge of rows and answers that come without a declaration: any aspect, answers 1, 2 or Tie."""
+
+
 def _text(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)

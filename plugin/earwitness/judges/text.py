@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_DECORATION = " \t\r\n\v\f\u00a0\u200b\u200c\u200d\u2060\ufeff*_`~\"'“”‘’«»()[]{}<>【】「」《》.,;:!?。，、；：！？#\\"
+_AROUND = (
+    " \t\r\n\v\f\u00a0\u200b\u200c\u200d\u2060\ufeff\ufe0f\u20e3*_`\"'“”‘’«»()[]{}<>【】「」《》;:!?。，、；：！？#\\"
+)
+_BEHIND = _AROUND + ".,"  # not in front: ".1" is a number
 _BULLET = re.compile(r"^[-•·–—+]\s+")
 
 
@@ -14,8 +17,8 @@ def bare(line: str) -> str:
 
     Signs and digits stay: ``-1``, ``1.5`` and ``2/10`` are not ``1``, ``1`` and ``2``.
     """
-    stripped = unicodedata.normalize("NFKC", line).strip(_DECORATION)
-    return _BULLET.sub("", stripped).strip(_DECORATION).casefold()
+    stripped = unicodedata.normalize("NFKC", line).lstrip(_AROUND).rstrip(_BEHIND)
+    return _BULLET.sub("", stripped).lstrip(_AROUND).rstrip(_BEHIND).casefold()
 
 
 def listed(values: object) -> str:

@@ -1,0 +1,132 @@
+"""How an answer may name a verdict: the labels of the menu, and what people call the clips behind them."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from functools import lru_cache
+
+from earwitness.judges.text import bare
+
+FIRST, SECOND = "\ue001", "\ue002"
+"""Stand-ins for the two clips in normalised text: private characters, which are no word characters."""
+
+SIDES = {FIRST: "first", SECOND: "second"}
+NOUNS = (
+    r"(?:response|answer|option|choice|audio|clip|sample|speech|recording|candidate|reply|output|version|speaker|"
+    r"system|model|assistant|utterance|file|number)"
+)
+VERBS = (
+    r"(?:is|was|are|were|sounds?|seems?|appears?|feels?|looks?|performs?|performed|does|has been|"
+    r"comes across as|turns out|remains)"
+)
+TIES = frozenset(("tie", "tied", "draw", "equal", "even", "same", "the same", "no preference", "equally good"))
+_ORDINALS = {"first": FIRST, "1st": FIRST, "second": SECOND, "2nd": SECOND}
+_WORDS = {"1": "one", "2": "two"}
+_BLANKS = re.compile(r"[^\S\n]+")
+_LINE_ENDS = re.compile(r" ?\n[ \n]*")
+_NOISE = re.compile(r"[*`\"“”„«»\[\]{}]|\\boxed|\$")
+
+
+@dataclass(frozen=True)
+class Names:
+    """What a menu calls its verdicts.
+
+    Attributes:
+        labels: label without decoration to canonical verdict.
+        written: label as the menu writes it to canonical verdict.
+        words: other texts that are a verdict when they stand alone.
+        marks: the character that tells the clips apart, to its stand-in; empty where there is none.
+        reference: finds a clip in text whose case is kept; the group that matched tells which.
+    """
+
+    labels: dict[str, str]
+    written: dict[str, str]
+    words: dict[str, str]
+    marks: dict[str, str]
+    reference: re.Pattern[str]
+
+    def alone(self, line: str) -> str | None:
+        """Return the verdict that a line is and nothing else, or None."""
+        text = bare(line)
+        if text in self.labels:
+            return self.labels[text]
+        if text in self.words:
+            return self.words[text]
+        side = self.normalise(line).strip(" .,:;!?()#>-")
+        return SIDES.get(side)
+
+    def normalise(self, text: str) -> str:
+        """Return the text folded, without Markdown, quotes and runs of blanks, with stand-ins where it names a clip."""
+        text = unicodedata.normalize("NFKC", text).replace("’", "'")
+        text = _LINE_ENDS.sub("\n", _BLANKS.sub(" ", _NOISE.sub("", text)))
+        return self.reference.sub(self._stand_in, text).casefold()
+
+    def _stand_in(self, match: re.Match[str]) -> str:
+        mark = match["named"] or match["paren"] or match["bare"]
+        if mark is not None:
+            return self.marks[mark if mark in self.marks else mark.upper()]
+        if match["label"] is not None:
+            return {"first": FIRST, "second": SECOND}[self.labels[bare(match["label"])]]
+        return _ORDINALS[(match["ordinal"] or match["alone"]).casefold()]
+
+
+@lru_cache(maxsize=64)
+def names_of(labels: tuple[tuple[str, str], ...], clip_names: tuple[str, ...]) -> Names:
+    """Compile the names of one menu.
+
+    Args:
+        labels: (canonical verdict, label) pairs.
+        clip_names: what the prompt calls the clips.
+    """
+    menu = {bare(label): verdict for verdict, label in labels}
+    marks = _marks(dict(labels), clip_names)
+    words = {word: verdict for word, verdict in _lone_words(marks, "tie" in menu.values()).items() if word not in menu}
+    return Names(
+        menu,
+        {label: verdict for verdict, label in labels},
+        words,
+        marks,
+        re.compile("|".join(_references(labels, marks))),
+    )
+
+
+def _marks(labels: dict[str, str], clip_names: tuple[str, ...]) -> dict[str, str]:
+    """Return the last characters of a pair of names that differ in nothing else, such as 1 and 2."""
+    marks: dict[str, str] = {}
+    pairs = [clip_names] if len(clip_names) == 2 else []
+    if {"first", "second"} <= labels.keys():
+        pairs.insert(0, (labels["first"], labels["second"]))
+    for pair in pairs:
+        one, two = (bare(name) for name in pair)
+        if one[:-1] == two[:-1] and one[-1:].isalnum() and two[-1:].isalnum() and one[-1] != two[-1]:
+            for mark, side in ((one[-1].upper(), FIRST), (two[-1].upper(), SECOND)):
+                marks.setdefault(mark, side)
+    return marks
+
+
+def _lone_words(marks: dict[str, str], has_tie: bool) -> dict[str, str]:
+    words = {word: SIDES[side] for word, side in _ORDINALS.items()}
+    words.update({_WORDS[mark]: SIDES[side] for mark, side in marks.items() if mark in _WORDS})
+    if has_tie:
+        words.update(dict.fromkeys((*TIES, "t"), "tie"))
+    return words
+
+
+def _references(labels: tuple[tuple[str, str], ...], marks: dict[str, str]) -> list[str]:
+    sided = [bare(label) for verdict, label in labels if verdict in ("first", "second")]
+    whole = "|".join(re.escape(label) for label in sided if len(label) > 1) or "(?!)"
+    mark = f"[{''.join(map(re.escape, marks))}]" if marks else "(?!)"
+    any_case = f"(?i:{mark})"
+    # After a mark: no word, no decimals, no "out of ten", no percent.
+    end = r"(?![\w%])(?![.,:/]\d)(?!\s*/\s*\d)"
+    after_ordinal = rf"(?=\s+{VERBS}\b|\s*[.,;:!?)]|\s*$)"
+    return [
+        rf"(?i:\b(?:the\s+)?{NOUNS}s?)[\s_-]?(?i:number\s|no\.\s?)?#?\s?"
+        rf"(?:\((?P<paren>{any_case})\)|(?P<named>{any_case}){end})",
+        rf"(?<!\w)(?P<label>(?i:{whole}))(?!\w)",
+        rf"(?i:\b(?:the\s+)?(?P<ordinal>first|second|1st|2nd)\s+(?:{NOUNS}|one)\b)",
+        rf"(?i:\bthe\s+(?P<alone>first|second|1st|2nd)\b)(?i:{after_ordinal})",
+        rf"(?<![\w.,:/%$+'-])(?P<bare>{mark}){end}(?!['-]\w)",
+    ]
