@@ -31,7 +31,8 @@ def load_dataset(
 
     Args:
         dataset: a name in ``dataset_info.json``, or the path of a file: SageLM's JSON (``instruction, output,
-            audios``), messages with audios (``messages, audios``), pairs (``audio_a, audio_b``) or clips (``audio``).
+            audios``), messages with audios (``messages, audios``), pairs (``audio_a, audio_b`` and, where labelled,
+            ``verdict`` or ``winner``) or clips (``audio``).
         dataset_dir: the folder of ``dataset_info.json``.
         media_dir: what relative clip paths start from; ``dataset_dir``, or the file's own folder, by default.
         judge: type of judge for a file; ``pairwise`` for pairs and ``score`` for clips by default.
@@ -71,7 +72,8 @@ def _entry_of(path: Path, judge: str | None) -> dict[str, Any]:
             **block,
         }
     if "audio_a" in first and "audio_b" in first:
-        return {"formatting": "speech_pair", **block}
+        columns = {"verdict": "winner"} if "winner" in first and "verdict" not in first else {}
+        return {"formatting": "speech_pair", "columns": columns, **block}
     if "audio" in first:
         return {"formatting": "speech_clip", **block}
     raise UserError(

@@ -12,8 +12,8 @@ from earwitness.infer.options import Decoding
 from earwitness.judges.answers import mirror_verdict
 from earwitness.judges.verdicts import Verdict, parse_verdict
 
-DIGITS = 6
-"""Decimals of a probability: float noise stays out of the file."""
+DIGITS = 7
+"""Significant digits of a probability: what float32 scores carry."""
 
 Probabilities = Mapping[str, float]
 
@@ -117,7 +117,7 @@ def _exchange(shown: Probabilities | None) -> dict[str, float] | None:
 
 
 def _rounded(scores: Probabilities | None) -> dict[str, float] | None:
-    return None if scores is None else {label: round(score, DIGITS) for label, score in scores.items()}
+    return None if scores is None else {label: float(f"{score:.{DIGITS}g}") for label, score in scores.items()}
 
 
 def _plain(value: Any) -> Any:
