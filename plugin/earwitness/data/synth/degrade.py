@@ -1,9 +1,11 @@
 """Degrade speech at known severities of noise, coloration, discontinuity and loudness.
 
-The chain follows a call: microphone and codec (coloration), background (noise), network (discontinuity), volume
-(loudness). The order keeps the four apart for a listener:
+The chain follows a call: a room (noise), microphone and codec (coloration), a line (again noise), a network
+(discontinuity), a volume control (loudness). The order and the levels keep the four apart for a listener:
 
-* noise comes after coloration, so a low-pass cannot hide it, and its SNR is set against the coloured speech;
+* the SNR is set behind the filter of the coloration, between what is left of speech and of noise: a low-pass cannot
+  hide the noise. Noise of the room passes the filter as the speech does, so it cannot hide the low-pass either; noise
+  of the line (hum, hiss) does not, as in life;
 * the level is restored to nominal after coloration and after noise, so neither changes the loudness;
 * packets are lost with speech and noise in them, while speech is heard, so a gap is heard at any SNR; level and
   noise outside the gaps stay as they are;
@@ -28,15 +30,16 @@ from dataclasses import asdict, dataclass, fields
 import numpy as np
 
 from earwitness.data.synth import coloration, noise
-from earwitness.data.synth.levels import SAMPLING_RATE, Waveform, at_loudness, loudness, noise_loudness
+from earwitness.data.synth.coloration import Coloration
+from earwitness.data.synth.levels import SAMPLING_RATE, Waveform, at_loudness, noise_loudness
 
 NOMINAL_LUFS = -23.0
 NOISE_SNR_DB = (45.0, 0.0)
 LOST_SHARE = 0.4
 QUIETEST_DB = -30.0
-GAP_S = (0.03, 0.12)  # one gap
-PACKET_S = 0.02  # what a stutter repeats until the gap is over, as packet loss concealment does
-DROPOUT_PROBABILITY = 0.7  # otherwise stutter
+GAP_S = {"dropouts": (0.03, 0.08), "stutter": (0.06, 0.16)}  # one gap
+DROPOUT_PROBABILITY = 0.6  # otherwise stutter
+LOOP_S = (0.02, 0.04)  # what a stutter repeats
 
 
 @dataclass(frozen=True)
@@ -85,14 +88,21 @@ def degrade(
     streams = dict(zip(("noise", "coloration", "discontinuity", "loudness"), rng.spawn(4), strict=True))
     causes: dict[str, str] = {}
     sound = at_loudness(np.asarray(speech, np.float32), nominal_lufs)
+    color = Coloration(0)
     if severities.coloration:
-        causes["coloration"] = kind = str(streams["coloration"].choice(list(coloration.KINDS)))
-        sound = coloration.KINDS[kind](sound, severities.coloration, streams["coloration"])
-        sound = at_loudness(sound, nominal_lufs)
+        causes["coloration"] = kind = str(streams["coloration"].choice(coloration.KINDS))
+        color = coloration.draw(kind, severities.coloration, streams["coloration"])
+    room = line = np.zeros(1, np.float32)
+    sound = at_loudness(color.filter(color.overload(sound)), nominal_lufs)
     active = active_samples(sound)
     if severities.noise:
         causes["noise"] = kind = str(streams["noise"].choice(list(noise.KINDS)))
-        sound = at_loudness(_noisy(sound, kind, severities.noise, streams["noise"]), nominal_lufs)
+        background = noise.background(kind, sound, streams["noise"])
+        if kind in noise.LINE:
+            line = _at_snr(background, severities.noise, nominal_lufs)
+        else:
+            room = _at_snr(color.filter(background), severities.noise, nominal_lufs)
+    sound = at_loudness(at_loudness(color.code(sound + room), nominal_lufs) + line, nominal_lufs)
     if severities.discontinuity:
         kind = "dropouts" if streams["discontinuity"].random() < DROPOUT_PROBABILITY else "stutter"
         causes["discontinuity"] = kind
@@ -108,10 +118,9 @@ def snr_db(severity: float) -> float:
     return NOISE_SNR_DB[0] + (NOISE_SNR_DB[1] - NOISE_SNR_DB[0]) * severity
 
 
-def _noisy(speech: Waveform, kind: str, severity: float, rng: np.random.Generator) -> Waveform:
-    background = noise.background(kind, speech, rng)
-    gain = loudness(speech) - snr_db(severity) - noise_loudness(background)
-    return (speech + background * 10 ** (gain / 20)).astype(np.float32)
+def _at_snr(background: Waveform, severity: float, speech_lufs: float) -> Waveform:
+    gain = speech_lufs - snr_db(severity) - noise_loudness(background)
+    return (background * 10 ** (gain / 20)).astype(np.float32)
 
 
 def active_samples(speech: Waveform, below_peak_db: float = 30.0) -> np.ndarray:
@@ -127,7 +136,7 @@ def _interrupted(sound: Waveform, active: np.ndarray, kind: str, severity: float
     lost = round(LOST_SHARE * severity * len(active))
     if not lost:
         return sound
-    count = max(1, round(lost / SAMPLING_RATE / rng.uniform(*GAP_S)))
+    count = max(1, round(lost / SAMPLING_RATE / rng.uniform(*GAP_S[kind])))
     lengths = np.diff(np.round(np.linspace(0, lost, count + 1)).astype(int))
     # The kept time is cut at random places into the stretches before, between and after the gaps.
     cuts = np.sort(rng.integers(0, len(active) - lost + 1, count))
@@ -139,7 +148,7 @@ def _interrupted(sound: Waveform, active: np.ndarray, kind: str, severity: float
             result[places] = 0
         else:
             first = int(places[0])
-            packet = sound[max(0, first - round(PACKET_S * SAMPLING_RATE)) : first]
-            if len(packet):
-                result[first : first + length] = np.resize(packet, length)[: len(result) - first]
+            loop = sound[max(0, first - round(rng.uniform(*LOOP_S) * SAMPLING_RATE)) : first]
+            if len(loop):
+                result[places] = np.resize(loop, len(places))
     return result

@@ -37,7 +37,7 @@ def brown(speech: Waveform, rng: np.random.Generator) -> Waveform:
 
 
 def hiss(speech: Waveform, rng: np.random.Generator) -> Waveform:
-    """A broad random band, as of a fan or an air duct."""
+    """A broad random band, as of an amplifier or a fan."""
     centre, width = rng.uniform(-1.5, 2.5), rng.uniform(0.6, 1.5)  # octaves around 1 kHz
     return _shaped(len(speech), rng, lambda hz: np.exp(-0.5 * np.square((np.log2(hz / 1000) - centre) / width)) + 0.03)
 
@@ -73,6 +73,8 @@ KINDS: dict[str, Callable[[Waveform, np.random.Generator], Waveform]] = {
     "hum": hum,
     "babble": babble,
 }
+
+LINE = ("hiss", "hum")  # made by the equipment, behind microphone and codec; the others are in the room
 
 
 def background(kind: str, speech: Waveform, rng: np.random.Generator) -> Waveform:

@@ -10,8 +10,8 @@ from earwitness.data.synth.levels import SAMPLING_RATE, Waveform, at_loudness, n
 FLOOR_DB = (-75.0, -55.0)  # background floor below the speech, in LU: below what the noise aspect starts with
 SILENCE_S = (0.05, 0.3)  # before, and again after the speech
 SPEECH_S = (0.9, 1.7)  # at most, of each recording: a training step costs by the second, and pauses cut speech anywhere
-TILT_DB = 2.0  # at most this many dB an octave around 1 kHz, up or down
-PEAK_DB = 4.0  # at most, of each of two broad equaliser bands
+TILT_DB = 1.5  # at most this many dB an octave around 1 kHz, up or down
+PEAK_DB = 3.0  # at most, of each of two broad equaliser bands
 ROOM_PROBABILITY = 0.4
 ROOM_RT60_S = (0.08, 0.3)
 ROOM_DIRECT_DB = (8.0, 20.0)  # direct sound above the reverberation
