@@ -27,6 +27,11 @@ class Breakdown:
     name: str
     edges: tuple[float, ...] = ()
 
+    @property
+    def title(self) -> str:
+        """The text that ``parse`` reads."""
+        return f"{self.name}:{','.join(f'{edge:g}' for edge in self.edges)}" if self.edges else self.name
+
     @classmethod
     def parse(cls, text: str) -> Breakdown:
         """Read ``NAME`` or ``NAME:EDGE,EDGE,...``.

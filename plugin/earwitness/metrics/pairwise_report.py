@@ -90,7 +90,7 @@ class _Report:
             report["swap_consistency"] = self.swaps()
         report["position_bias"] = self.bias()
         report |= self.confidence()
-        report["by"] = {breakdown.name: self.broken_down(breakdown) for breakdown in self.options.by}
+        report["by"] = {breakdown.title: self.broken_down(breakdown) for breakdown in self.options.by}
         if self.options.raters is not None:
             report["raters"] = self.raters(self.options.raters)
         reasons = Counter(judgement.prediction.unscored for judgement in self.all if judgement.prediction.unscored)

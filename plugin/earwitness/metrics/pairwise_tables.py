@@ -25,7 +25,11 @@ def verdict_table(report: Mapping[str, Any]) -> Table:
     rules = {len(rows)} if len(rows) > 1 else set()
     rows = rows if len(rows) > 1 else []
     rows.append(_row("overall", report["overall"]))
-    groups = [("order", report.get("orders", {})), ("", report.get("splits", {})), *report["by"].items()]
+    groups = [
+        ("order", report.get("orders", {})),
+        ("", report.get("splits", {})),
+        *((title.partition(":")[0], sections) for title, sections in report["by"].items()),
+    ]
     for title, sections in groups:
         if sections:
             rules.add(len(rows))
