@@ -73,7 +73,7 @@ def test_a_pair_becomes_exactly_this() -> None:
         ],
         "context": None,
         "prediction": None,
-        "provenance": {"format": "speecheval", "source": None, "key": PAIR["key"], "file": None, "row": None},
+        "provenance": {"format": "speecheval", "source": "SpeechEval", "key": PAIR["key"], "file": None, "row": None},
         "extra": {},
     }
 
@@ -91,7 +91,7 @@ def test_a_clip_with_structured_labels_and_a_grpo_solution() -> None:
         empty_detail(name="speech rate", text="suitable"),
     ]
     assert item["context"] == "\n".join(lines)
-    assert (item["language"], item["systems"], item["provenance"]["source"]) == ("en", ["BVCC"], "BVCC")
+    assert (item["language"], item["systems"], item["provenance"]["source"]) == ("en", ["BVCC"], "SpeechEval")
     assert convert(CLIP | {"solution": row["solution"], "context": "\n".join(lines)})["details"] == item["details"]
 
 
@@ -177,7 +177,7 @@ def test_flat_rows_of_pairs() -> None:
         "",
         [],
     )
-    assert (row["source"], row["language"], row["provenance"]["format"]) == ("", "zh", "speecheval")
+    assert (row["source"], row["language"], row["provenance"]["format"]) == ("SpeechEval", "zh", "speecheval")
 
 
 # ---------------------------------------------------------------------------------------------------------- label lines
@@ -322,7 +322,7 @@ def test_a_result_becomes_exactly_this() -> None:
         "details": [],
         "context": None,
         "prediction": {"raw": RESULT["response"], "logprobs": {"real": -2.5, "fake": -0.1}},
-        "provenance": {"format": "ms_swift", "source": "X", "key": None, "file": None, "row": None},
+        "provenance": {"format": "ms_swift", "source": "SpeechEval", "key": None, "file": None, "row": None},
         "extra": {},
     }
 

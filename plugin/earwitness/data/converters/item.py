@@ -179,13 +179,14 @@ _NOT_TEXT = ("score", "scores")
 def to_row(item: Item) -> dict[str, Any]:
     """Flatten an item into a row for the formattings ``speech_pair`` (task compare) and ``speech_clip`` (others).
 
-    Columns: ``audio_a`` and ``audio_b``, or ``audio``; likewise ``system`` and ``speaker``; ``source`` and
-    ``provenance``; ``rater``, several joined by ``;``; ``votes`` of pairs, a verdict each; and those of the item.
+    Columns: ``id`` and ``task``; ``audio_a`` and ``audio_b``, or ``audio``; likewise ``system`` and ``speaker``;
+    ``source`` and ``provenance``; ``rater``, several joined by ``;``; ``votes`` of pairs, a verdict each; and those of
+    the item.
     Columns of the source keep their name, behind ``source_`` where it is taken. Rows of one task have the same columns
     and an absent text is empty, because Arrow cannot read a column that holds null for long and then text.
     """
     letters = _LETTERS if len(item["audios"]) == 2 else ("",)
-    row: dict[str, Any] = {"id": item["id"]}
+    row: dict[str, Any] = {"id": item["id"], "task": item["task"]}
     row.update({f"audio{letter}": clip for letter, clip in zip(letters, item["audios"], strict=True)})
     for name in (*_BY_TASK[item["task"]], *_COMMON):
         value = item[name]  # type: ignore[literal-required]

@@ -2,7 +2,7 @@
 
 The user message holds one ``<audio>`` a clip. The assistant's answer, where there is one, is ``<think>...</think>``
 and ``<answer>...</answer>``, or plain text. A row may carry structured label lines in ``labels`` or ``context`` (a
-text or a list). Keys name language and system: ``zh_Aishell3_tacotron2_SSB03390029.wav``.
+text or a list). Clips name language and system (the paper's source): ``zh_Aishell3_tacotron2_SSB03390029.wav``.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def judged_item(
         task=task,
         audios=audios,
         format=format,
-        source=options.source or (systems[0] if len(set(systems)) == 1 else None),
+        source=options.source or "SpeechEval",
         key=key,
         aspect="overall quality" if task in ("assess", "compare") else None,
         verdict=verdict,
@@ -234,7 +234,11 @@ def _context(row: Row, options: Options) -> str | None:
 
 
 def _origin(clip: Audio) -> tuple[str | None, str | None]:
-    """Language and system of a clip, by the naming rule of SpeechEval; both None for other names."""
+    """Language and system of a clip, by the naming rule of SpeechEval; both None for other names.
+
+    What stands between language and utterance is the corpus of real speech (Aishell3) or the synthesis (CosyVoice,
+    Aishell3_tacotron2); the paper calls both a source.
+    """
     parts = _KEY.match(posixpath.splitext(posixpath.basename(audio_name(clip)))[0])
     if not parts or parts[1] not in LANGUAGES:
         return None, None
