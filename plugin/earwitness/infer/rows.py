@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from earwitness.infer.decide import abstention, in_tie_band
 from earwitness.infer.engine import Answer, Item
 from earwitness.infer.options import Decoding
 from earwitness.judges.answers import mirror_verdict
@@ -41,10 +42,10 @@ def prediction(item: Item, answer: Answer, model: Any, decoding: Decoding) -> di
         chosen, verdict, unscored = None, None, f"not judged: {answer.failure}"
     else:
         chosen, verdict, unscored = _vote(readings, shown)
-    if verdict is not None and shown is not None and decoding.tie_band > abs(shown["first"] - shown["second"]):
+    if verdict is not None and in_tie_band(shown, decoding.tie_band):
         verdict = "tie"
-    own, reason = verdict, _abstention(verdict, shown, decoding)
-    if reason is not None:
+    own, reason = verdict, abstention(shown, decoding.abstain)
+    if verdict is not None and reason is not None:
         own, unscored = None, reason
     exchanged = item.order == "ba"
     row = {
@@ -92,17 +93,6 @@ def _vote(readings: Sequence[Verdict], shown: Probabilities | None) -> tuple[int
         return 0, None, f"the vote is level: {', '.join(f'{name} {count}' for name, count in sorted(votes.items()))}"
     verdict = leaders[0] if shown is None else max(leaders, key=lambda leader: shown.get(leader, 0.0))
     return next(place for place, reading in enumerate(readings) if reading.verdict == verdict), verdict, None
-
-
-def _abstention(verdict: str | None, shown: Probabilities | None, decoding: Decoding) -> str | None:
-    if not decoding.abstain or verdict is None:
-        return None
-    if shown is None:
-        return "abstained: the answer has no label probabilities"
-    likeliest = max(shown.values())
-    if likeliest < decoding.abstain:
-        return f"abstained: the likeliest label has probability {likeliest:.3f}, below {decoding.abstain:g}"
-    return None
 
 
 def _mean(scores: Sequence[Probabilities]) -> dict[str, float] | None:
