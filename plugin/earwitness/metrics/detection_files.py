@@ -26,7 +26,9 @@ from earwitness.judges.verdicts import parse_verdict
 from earwitness.metrics.label_tokens import label_score
 
 LABELS = {"real": "real", "bonafide": "real", "fake": "fake", "spoof": "fake"}
-UNLABELLED = ("", "unknown", "none", "null", "-", "-1")
+UNLABELLED = ("", "unknown", "unlabelled", "none", "null", "n/a", "?", "-", "-1")
+_READ = {"id", "label", "labels", "reference", "solution", "score", "response", "raw", "predict", "prompt", "verdict"}
+_READ |= {"unscored", "audio", "row"}
 _JUDGE = JudgeSpec.of_type("speecheval_detection")
 _SOLUTION = re.compile(r"^\s*<task>.*?</task>", re.DOTALL)
 
@@ -191,7 +193,7 @@ def _id(row: Mapping[str, Any]) -> str | None:
 
 
 def _groups(row: Mapping[str, Any]) -> dict[str, Any]:
-    groups = {name: value for name, value in row.items() if isinstance(value, str | int | bool)}
+    groups = {name: value for name, value in row.items() if name not in _READ and isinstance(value, str | int)}
     if language := _language(_id(row) or ""):
         groups.setdefault("language", language)
     return groups
