@@ -20,8 +20,10 @@ def commands() -> dict[str, str]:
     for module in pkgutil.iter_modules(cli.__path__):
         if module.name != "main" and not module.name.startswith("_"):
             source = Path(cli.__path__[0], f"{module.name}.py").read_text(encoding="utf-8")
+            name = module.name.replace("_", "-")
             summary = (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
-            found[module.name.replace("_", "-")] = summary
+            summary = summary.removeprefix(f"``earwitness {name}``: ")
+            found[name] = summary[:1].upper() + summary[1:]
     return found
 
 
