@@ -28,7 +28,7 @@ SPEECH_LIKE = (SINE * np.sin(2 * np.pi * 3 * TIME) * np.random.default_rng(0).un
         (SPEECH_LIKE * 1e-4, "silent: RMS -9"),
         (np.clip(2 * SINE, -0.7, 0.7), "clipped: "),
         (np.clip(4 * SINE, -1, 1) * np.float32(0.1), "clipped: "),  # clipped first, made softer later
-        (np.round(np.clip(2 * SINE, -0.7, 0.7) * 32767) / 32767, "of the samples lie flat at the peak of 0.70"),
+        (np.round(np.clip(2 * SINE, -0.7, 0.7) * 32767) / 32767, "of the samples lie flat at the peak of 0.7"),
         (SPEECH_LIKE - np.float32(0.1), "DC offset: the mean is -0.1"),
     ],
 )

@@ -19,12 +19,14 @@ import xxhash
 from torch.nn.functional import pad
 
 from earwitness.audio.cache import disk_store, memory_cache
-from earwitness.audio.limits import Family, Overlong, fit_samples
+from earwitness.audio.limits import Family, Overlong, fit_samples, token_count
 from earwitness.audio.reading import RESAMPLING_QUALITY, as_array, name_of, open_audio, path_of, read_audio
 from earwitness.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+__all__ = ["batch_features", "batch_features_of", "frame_count", "mel_features", "padded_mel", "token_count"]
 
 MIN_FRAMES = 64
 """Frames computed at least: with very few columns, a matrix product rounds differently from the host's large one."""
@@ -35,27 +37,10 @@ MIN_POWER = 1e-10
 LOG_RANGE = 8.0
 """Powers of ten below a clip's loudest mel value that are kept; the rest is raised to that floor."""
 
-QWEN3_CHUNK_FRAMES, QWEN3_CHUNK_TOKENS = 100, 13
-"""Qwen3-Omni convolves chunks of 100 frames (1 s at a hop of 10 ms) into 13 tokens each."""
-
 
 def frame_count(samples: int, feature_extractor: Any) -> int:
     """Return the number of mel frames of a clip of ``samples`` samples: those that the host's mask keeps."""
     return -(-samples // feature_extractor.hop_length)
-
-
-def token_count(frames: int, family: Family) -> int:
-    """Return the number of audio tokens (= embeddings) of a clip of ``frames`` mel frames.
-
-    Two convolutions of stride 2 (Qwen2-Audio, Qwen2.5-Omni; the second is a pooling), or three for Qwen3-Omni, chunk
-    by chunk: `Qwen2AudioPlugin` and `Qwen2OmniPlugin` of LLaMA-Factory.
-    """
-    if family == "qwen3_omni":
-        chunks, rest = divmod(frames, QWEN3_CHUNK_FRAMES)
-        for _ in range(3):
-            rest = (rest - 1) // 2 + 1
-        return chunks * QWEN3_CHUNK_TOKENS + rest
-    return max(0, ((frames - 1) // 2 + 1 - 2) // 2 + 1)
 
 
 def mel_features(waveform: np.ndarray, feature_extractor: Any) -> np.ndarray:

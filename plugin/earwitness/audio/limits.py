@@ -1,4 +1,4 @@
-"""How short and how long a clip each model family hears, and what happens to one that is longer."""
+"""What each model family makes of a clip's length: its tokens, how short or long it may be, and what then happens."""
 
 from __future__ import annotations
 
@@ -12,6 +12,29 @@ Overlong = Literal["error", "skip", "truncate"]
 
 MIN_SAMPLES: dict[Family, int] = {"qwen2_audio": 321, "qwen2_5_omni": 321, "qwen3_omni": 1}
 """Samples at 16 kHz; a shorter clip has no audio token, and the model fails or shifts later clips without a word."""
+
+
+MAX_SECONDS: dict[Family, float] = {"qwen2_audio": 30.0, "qwen2_5_omni": 300.0, "qwen3_omni": 300.0}
+"""Seconds that the released models' feature extractors take; where one is at hand, its ``n_samples`` counts."""
+
+HOP_LENGTH = 160
+"""Samples from one mel frame to the next: 10 ms at 16 kHz, the same in all families."""
+QWEN3_CHUNK_FRAMES, QWEN3_CHUNK_TOKENS = 100, 13
+"""Qwen3-Omni convolves chunks of 100 frames (1 s) into 13 tokens each."""
+
+
+def token_count(frames: int, family: Family) -> int:
+    """Return the number of audio tokens (= embeddings) of a clip of ``frames`` mel frames.
+
+    Two convolutions of stride 2 (Qwen2-Audio, Qwen2.5-Omni; the second is a pooling), or three for Qwen3-Omni, chunk
+    by chunk: `Qwen2AudioPlugin` and `Qwen2OmniPlugin` of LLaMA-Factory.
+    """
+    if family == "qwen3_omni":
+        chunks, rest = divmod(frames, QWEN3_CHUNK_FRAMES)
+        for _ in range(3):
+            rest = (rest - 1) // 2 + 1
+        return chunks * QWEN3_CHUNK_TOKENS + rest
+    return max(0, ((frames - 1) // 2 + 1 - 2) // 2 + 1)
 
 
 class ClipTooLongError(UserError):

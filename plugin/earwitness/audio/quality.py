@@ -39,7 +39,7 @@ class Quality:
             return (f"silent: RMS {self.rms_dbfs:.0f} dBFS",)
         found = []
         if self.clipped_share > CLIPPED_SHARE:
-            found.append(f"clipped: {self.clipped_share:.1%} of the samples lie flat at the peak of {self.peak:.2f}")
+            found.append(f"clipped: {self.clipped_share:.1%} of the samples lie flat at the peak of {self.peak:.3g}")
         if abs(self.dc) > DC_SHARE:
             found.append(f"DC offset: the mean is {self.dc:+.3f} of full scale")
         return tuple(found)

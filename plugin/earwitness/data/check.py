@@ -1,0 +1,253 @@
+"""Everything that can be wrong with datasets of speech judges, found before it costs anything."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from earwitness.audio.limits import HOP_LENGTH, MAX_SECONDS, MIN_SAMPLES, Family, Overlong, token_count
+from earwitness.audio.quality import ClipReport, inspect_clip
+from earwitness.audio.reading import SAMPLE_RATE
+from earwitness.data.check_labels import label_findings
+from earwitness.data.entries import HOST_FORMATTINGS, Entry, load_entries, load_entry
+from earwitness.data.findings import Finding
+from earwitness.data.records import Record, load_records
+from earwitness.errors import UserError
+from earwitness.files import BadRows
+
+if TYPE_CHECKING:
+    from earwitness.infer.prompting import HostPrompts
+
+TRAIN_NAMES, TEST_NAMES = {"train", "training"}, {"test", "eval", "val", "valid", "validation", "dev"}
+"""Words in the name of a dataset that say what it is for; clips that a set of each kind share are an error."""
+
+Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]
+"""Wraps an iterable of so many things, called so, to show how far it is."""
+
+
+@dataclass(frozen=True)
+class CheckOptions:
+    """What the data is checked for.
+
+    Attributes:
+        dataset_dir: folder of ``dataset_info.json``.
+        media_dir: where relative clip paths start; ``dataset_dir`` by default.
+        family: of the model that is to hear the clips; ignored with ``prompts``.
+        prompts: tokenizer and processor of a model; without them text is not counted as tokens.
+        cutoff_len: most tokens of a training row.
+        overlong: whether a clip beyond the model's limit is an error or, skipped or truncated, a warning.
+        jobs: processes that read clips.
+    """
+
+    dataset_dir: str | os.PathLike[str] = "data"
+    media_dir: str | os.PathLike[str] | None = None
+    family: Family = "qwen2_5_omni"
+    prompts: HostPrompts | None = None
+    cutoff_len: int = 2048
+    overlong: Overlong = "error"
+    jobs: int = 1
+
+    @property
+    def max_samples(self) -> int:
+        """Samples at 16 kHz that the model hears."""
+        if self.prompts is not None:
+            return int(self.prompts.processor.feature_extractor.n_samples)
+        return int(MAX_SECONDS[self.family] * SAMPLE_RATE)
+
+
+@dataclass
+class DatasetCheck:
+    """One dataset as it was found.
+
+    Attributes:
+        name: of the entry.
+        records: the rows that could be read.
+        bad_rows: how many could not.
+        clips: report of every distinct clip path.
+        audio_tokens: of each record whose clips can all be read.
+        row_tokens: of each such record, text included; empty without a tokenizer.
+        findings: what is wrong.
+    """
+
+    name: str
+    file: str = ""
+    records: list[Record] = field(default_factory=list)
+    bad_rows: int = 0
+    clips: dict[str, ClipReport] = field(default_factory=dict)
+    audio_tokens: list[int] = field(default_factory=list)
+    row_tokens: list[int] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+    def find(self, level: Literal["error", "warning"], kind: str, message: str, row: int | None = None) -> None:
+        """Add a finding, with file and row where it is about one."""
+        place = f"{self.file}, row {row}: " if row is not None else ""
+        self.findings.append(Finding(level, kind, place + message, row))
+
+    def digests(self, record: Record) -> tuple[str, ...]:
+        """What each clip of a record sounds like: equal for equal sound; the path for one that cannot be read."""
+        return tuple(self.clips[path].digest or path for path in record.audios)
+
+
+def audio_datasets(dataset_dir: str | os.PathLike[str]) -> tuple[list[str], list[str]]:
+    """Return the entries of ``dataset_info.json`` with audio in local files, and those without.
+
+    Raises:
+        UserError: ``dataset_info.json`` cannot be read.
+    """
+    with_audio: list[str] = []
+    others: list[str] = []
+    for name, entry in load_entries(dataset_dir).items():
+        mapping = entry if isinstance(entry, Mapping) else {}
+        text_only = mapping.get("formatting", "alpaca") in HOST_FORMATTINGS and "audios" not in mapping.get(
+            "columns", {}
+        )
+        (others if text_only or "file_name" not in mapping else with_audio).append(name)
+    return with_audio, others
+
+
+def check_datasets(names: Sequence[str], options: CheckOptions, progress: Progress) -> list[DatasetCheck]:
+    """Read every row and clip of some datasets and report on each, and on what they share.
+
+    Raises:
+        UserError: a dataset is not in ``dataset_info.json``, or that cannot be read; the rest becomes findings.
+    """
+    known = load_entries(options.dataset_dir)
+    for name in names:
+        if name not in known:
+            load_entry(name, options.dataset_dir)  # says so
+    checks = [_read(name, options) for name in names]
+    reports = _inspect(
+        {path for check in checks for record in check.records for path in record.audios}, options, progress
+    )
+    for check in checks:
+        check.clips = {path: reports[path] for record in check.records for path in record.audios}
+        _check_clips(check, options)
+        _check_repeats(check)
+        check.findings.extend(label_findings(check.file, check.records))
+        _check_tokens(check, options, progress)
+    _check_shared(checks)
+    return checks
+
+
+def _read(name: str, options: CheckOptions) -> DatasetCheck:
+    check = DatasetCheck(name)
+    try:
+        entry: Entry = load_entry(name, options.dataset_dir)
+        check.file = str(entry.path(options.dataset_dir))
+        bad = BadRows(skip=True, keep=1_000_000)
+        check.records = load_records(name, options.dataset_dir, options.media_dir, bad=bad)
+    except UserError as error:
+        check.find("error", "dataset", str(error))
+        return check
+    check.bad_rows = bad.count
+    check.findings += [Finding("error", "row", str(error), error.row) for error in bad.first]
+    if not check.records:
+        check.find("error", "dataset", f"{check.file}: holds no row that can be read")
+    return check
+
+
+def _inspect(paths: set[str], options: CheckOptions, progress: Progress) -> dict[str, ClipReport]:
+    ordered = sorted(paths)
+    if options.jobs == 1 or len(ordered) < 2:
+        reports: Iterator[ClipReport] = map(inspect_clip, ordered)
+        return {report.name: report for report in progress(reports, len(ordered), "clips")}
+    with ProcessPoolExecutor(options.jobs) as pool:
+        reports = pool.map(inspect_clip, ordered, chunksize=8)
+        return {report.name: report for report in progress(reports, len(ordered), "clips")}
+
+
+def _check_clips(check: DatasetCheck, options: CheckOptions) -> None:
+    rows: dict[str, list[int]] = defaultdict(list)
+    for record in check.records:
+        for path in dict.fromkeys(record.audios):
+            rows[path].append(record.row)
+    shortest, longest = MIN_SAMPLES[options.family], options.max_samples
+    for path, where in rows.items():
+        clip = check.clips[path]
+        more = len(where) - 1
+        also = f" (and in {more} more row{'s' * (more > 1)})" if more else ""
+        if clip.error is not None:
+            check.find("error", "clip", clip.error + also, where[0])
+            continue
+        if clip.samples < shortest:
+            check.find(
+                "error", "too short", f"{path}: {clip.samples} samples at 16 kHz, needs {shortest}{also}", where[0]
+            )
+        if clip.samples > longest:
+            level: Literal["error", "warning"] = "error" if options.overlong == "error" else "warning"
+            done = {"error": "cut it, or skip or truncate", "skip": "is skipped", "truncate": "is truncated"}
+            message = (
+                f"{path}: {clip.seconds:.2f} s, the model hears {longest / SAMPLE_RATE:g} s; {done[options.overlong]}"
+            )
+            check.find(level, "too long", message + also, where[0])
+        for finding in clip.findings:
+            check.find("warning", finding.partition(":")[0], f"{path}: {finding}{also}", where[0])
+
+
+def _check_repeats(check: DatasetCheck) -> None:
+    asked: dict[tuple[Any, ...], Record] = {}
+    for record in check.records:
+        digests = check.digests(record)
+        first = asked.setdefault((record.judge.type, record.aspect, record.prompt, digests), record)
+        if first is not record:
+            same = "the same answer" if first.reference == record.reference else "another answer"
+            check.find(
+                "warning", "repeated", f"asks what row {first.row} asks about the same sound, {same}", record.row
+            )
+        if len(digests) == 2 and digests[0] == digests[1] and record.reference in ("first", "second"):
+            check.find("warning", "same clips", f"A and B are the same sound, but {record.reference} wins", record.row)
+
+
+def _check_tokens(check: DatasetCheck, options: CheckOptions, progress: Progress) -> None:
+    readable = [
+        record
+        for record in check.records
+        if all(
+            MIN_SAMPLES[options.family] <= check.clips[path].samples <= options.max_samples for path in record.audios
+        )
+    ]
+    for record in progress(readable, len(readable), f"tokens of {check.name}") if options.prompts else readable:
+        frames = [-(-check.clips[path].samples // HOP_LENGTH) for path in record.audios]
+        tokens = audio = sum(token_count(count, options.family) for count in frames)
+        check.audio_tokens.append(audio)
+        if options.prompts is not None:
+            tokens = _row_tokens(record, options.prompts)
+            check.row_tokens.append(tokens)
+        if tokens > options.cutoff_len:
+            what = "tokens" if options.prompts else "audio tokens alone"
+            message = (
+                f"takes {tokens} {what}, cutoff_len allows {options.cutoff_len}; raise it, or shorten clips or text"
+            )
+            check.find("error", "cut by cutoff_len", message, record.row)
+
+
+def _row_tokens(record: Record, prompts: HostPrompts) -> int:
+    """Count what the host trains on: the prompt, and the response with the token and newline that end a turn."""
+    prompt = len(prompts.encode(record.prompt, record.audios))
+    if record.response is None:
+        return prompt
+    turn = f"{record.response}{prompts.tokenizer.eos_token}\n"
+    return prompt + len(prompts.tokenizer.encode(turn, add_special_tokens=False))
+
+
+def _check_shared(checks: list[DatasetCheck]) -> None:
+    heard = [{clip.digest: path for path, clip in check.clips.items() if clip.digest} for check in checks]
+    for later, check in enumerate(checks):
+        for earlier, other in enumerate(checks[:later]):
+            shared = sorted(heard[later].keys() & heard[earlier].keys(), key=heard[later].__getitem__)
+            if shared:
+                mixed = {_purpose(check.name), _purpose(other.name)} == {"train", "test"}
+                mine, theirs = heard[later][shared[0]], heard[earlier][shared[0]]
+                named = mine if mine == theirs else f"{mine}, there {theirs}"
+                several = len(shared) > 1
+                message = f"shares {len(shared)} clip{'s' * several} with {other.name}: {named}{' ...' * several}"
+                check.find("error" if mixed else "warning", "shared clips", f"{check.name} {message}")
+
+
+def _purpose(name: str) -> str:
+    words = set(name.lower().replace("-", "_").replace(".", "_").split("_"))
+    return "train" if words & TRAIN_NAMES else "test" if words & TEST_NAMES else ""
