@@ -46,8 +46,10 @@ def engine(request: pytest.FixtureRequest, engines: dict[str, HFEngine]) -> HFEn
 
 def answers(engine: HFEngine, items: Sequence[Item], size: int, decoding: Decoding | None = None) -> list[Answer]:
     """Answer items in batches of ``size``, with no clip kept from before."""
-    asked = HFEngine(engine.files, decoding or engine.decoding, device="cpu")
-    asked.__dict__.update(model=engine.model, prompts=engine.prompts)
+    asked = engine.with_decoding(decoding or engine.decoding)
+    for item in items:
+        for clip in item.shown.audios:
+            asked.forget(clip)
     batches = [(start, items[start : start + size]) for start in range(0, len(items), size)]
     return [answer for _, batch in asked.answer(batches) for answer in batch]
 

@@ -36,8 +36,8 @@ def combine_orders(rows: Iterable[Row]) -> Iterator[dict[str, Any]]:
 
     Label probabilities, mapped back to the record's own order, are averaged and the likeliest label is the verdict.
     Where an order has none, equal verdicts stand and others leave the record unscored. A record with an unscored order
-    stays unscored. The result has order "ab" (its verdict is about the record's own order), the verdict of each order under
-    ``orders``, and ``consistent``.
+    stays unscored. The result has order "ab" (its verdict is about the record's own order), the verdict of each order
+    under ``orders``, and ``consistent``.
 
     Args:
         rows: predictions, the orders of a record next to each other, as a run writes them.

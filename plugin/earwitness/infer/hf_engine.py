@@ -6,6 +6,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from copy import copy
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,14 @@ _TOKEN_BYTES = 3
 
 
 class HFEngine:
-    """A judge model in this process. Weights are loaded when the first batch comes, after all checks."""
+    """A judge model in this process. Weights are loaded when the first batch comes, after all checks.
+
+    Attributes:
+        files: what is loaded.
+        decoding: how it answers.
+        template: the host's chat template.
+        sources: clip name to what ``read_audio`` reads, for clips that are not files of that name.
+    """
 
     name = "hf"
 
@@ -57,10 +65,23 @@ class HFEngine:
         """
         self.files, self.decoding = files, decoding
         self.template = template or TEMPLATES[files.family]
+        self.sources: dict[str, Any] = {}
         self._device, self._dtype = device, dtype
         self._clips: OrderedDict[str, torch.Tensor] = OrderedDict()
         self._menus: dict[tuple[tuple[str, str], ...], Menu] = {}
         self._counts: dict[str, int] = {}
+
+    def with_decoding(self, decoding: Decoding) -> HFEngine:
+        """Return an engine on the same loaded model that answers in another way."""
+        _ = self.prompts, self.model, self._forbidden  # loaded here, so that the copy shares them
+        engine = copy(self)
+        engine.decoding = decoding
+        return engine
+
+    def forget(self, clip: str) -> None:
+        """Forget what is known of a clip, because its file changed."""
+        self._clips.pop(clip, None)
+        self._counts.pop(clip, None)
 
     @cached_property
     def prompts(self) -> HostPrompts:
@@ -113,7 +134,7 @@ class HFEngine:
         audio = sum(self._count(path) for path in item.shown.audios)
         bound = self._around + audio + len(item.shown.prompt.encode())
         limit = self._context - (1 if self.decoding.verdict_only else self.decoding.max_new_tokens)
-        if bound > limit and (tokens := len(self.prompts.encode(item.shown.prompt, item.shown.audios))) > limit:
+        if bound > limit and (tokens := len(self._ids(item))) > limit:
             raise UserError(
                 f"the prompt takes {tokens} tokens ({audio} of them audio), the model has room for {limit} beside the "
                 "answer; shorten the clips or the text, or lower --max-new-tokens"
@@ -135,7 +156,7 @@ class HFEngine:
         if path not in self._counts:
             from earwitness.audio.plugin import audio_tokens
 
-            self._counts[path] = audio_tokens([path], self.prompts.processor)[0]
+            self._counts[path] = audio_tokens([self._source(path)], self.prompts.processor)[0]
         return self._counts[path]
 
     def answer(self, batches: Iterable[tuple[int, Sequence[Item]]]) -> Iterator[tuple[int, list[Answer]]]:
@@ -161,7 +182,7 @@ class HFEngine:
         for path in dict.fromkeys(path for item in items for path in item.shown.audios):
             if path not in self._clips:
                 try:
-                    read[path] = batch_features_of([path], extractor, self.files.family)
+                    read[path] = batch_features_of([self._source(path)], extractor, self.files.family)
                 except UserError as error:
                     read[path] = error
         return read
@@ -172,7 +193,8 @@ class HFEngine:
 
             features = read.get(path)
             if features is None:  # it was kept when the batch was read, and has been dropped since
-                features = batch_features_of([path], self.prompts.processor.feature_extractor, self.files.family)
+                extractor = self.prompts.processor.feature_extractor
+                features = batch_features_of([self._source(path)], extractor, self.files.family)
             if isinstance(features, UserError):
                 raise features
             self._clips[path] = self.model.embed_clip(
@@ -208,8 +230,14 @@ class HFEngine:
                 answers = [next(judged) if answer is None else answer for answer in answers]
         return [answer for answer in answers if answer is not None]
 
+    def _source(self, clip: str) -> Any:
+        return self.sources.get(clip, clip)
+
+    def _ids(self, item: Item) -> np.ndarray:
+        return self.prompts.encode(item.shown.prompt, [self._source(clip) for clip in item.shown.audios])
+
     def _encode(self, item: Item, clips: Sequence[torch.Tensor]) -> np.ndarray:
-        ids = self.prompts.encode(item.shown.prompt, item.shown.audios)
+        ids = self._ids(item)
         tokens, given = int((ids == self.model.audio_token_id).sum()), sum(map(len, clips))
         if tokens != given:
             raise UserError(

@@ -69,12 +69,12 @@ class HostPrompts:
         ends = {*self._template.get_stop_token_ids(self.tokenizer), self.tokenizer.pad_token_id}
         self.stop: tuple[int, ...] = tuple(sorted(ends))
 
-    def encode(self, prompt: str, audios: Sequence[str]) -> np.ndarray:
+    def encode(self, prompt: str, audios: Sequence[Any]) -> np.ndarray:
         """Encode a user message up to where the answer begins.
 
         Args:
             prompt: with one ``<audio>`` for each clip.
-            audios: paths; only their headers are read.
+            audios: what ``read_audio`` reads; of files, only headers are looked at.
 
         Returns: (tokens,) int64, audio tokens expanded.
         """
