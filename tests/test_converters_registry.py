@@ -7,7 +7,7 @@ import pickle
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,14 +63,8 @@ def test_options_of_another_format_are_refused() -> None:
 ASVSPOOF = [{"text": f"LA_1 LA_T_{n} - {'- bonafide' if n < 1200 else 'A01 spoof'}"} for n in range(1600)]
 
 
-class Flat:
-    """A picklable row function: what a host's dataset converter does."""
-
-    def __init__(self, name: str, options: Options) -> None:
-        self.function = get_converter(name).bind(options)
-
-    def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        return to_row(self.function(row))
+def flat(name: str, **options: Any) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+    return get_converter(name).flat(Options(**options))
 
 
 @pytest.mark.parametrize("name", [name for name in CONVERTERS if name != "plain"])
@@ -81,32 +75,31 @@ def test_bound_functions_pickle(name: str) -> None:
 
 def test_worker_processes_and_streams_give_the_same_rows() -> None:
     datasets.disable_progress_bars()
-    flat = Flat("asvspoof", Options(audio_dir="flac"))
-    expected = [flat(row) for row in ASVSPOOF]
+    function = flat("asvspoof", audio_dir="flac")
+    expected = [function(row) for row in ASVSPOOF]
     data = datasets.Dataset.from_list(ASVSPOOF)
-    mapped = data.map(flat, num_proc=2, remove_columns="text", load_from_cache_file=False, keep_in_memory=True)
+    mapped = data.map(function, num_proc=2, remove_columns="text", load_from_cache_file=False, keep_in_memory=True)
     without_extra = [{key: row[key] for key in row if key != "environment"} for row in mapped]
     assert without_extra == [{key: row[key] for key in row if key != "environment"} for row in expected]
-    assert list(data.to_iterable_dataset().map(flat, remove_columns="text")) == expected
+    assert list(data.to_iterable_dataset().map(function, remove_columns="text")) == expected
 
 
 def test_errors_of_worker_processes_name_the_value() -> None:
     data = datasets.Dataset.from_list([*ASVSPOOF[:3], {"text": "LA_1 LA_T_1 - A01 fake"}])
-    flat = Flat("asvspoof", Options())
     with pytest.raises(RowError, match="column 'key' holds 'fake'; allowed: bonafide, spoof"):
-        data.map(flat, num_proc=2, load_from_cache_file=False, keep_in_memory=True)
+        data.map(flat("asvspoof"), num_proc=2, load_from_cache_file=False, keep_in_memory=True)
 
 
 def test_rows_of_speecheval_load_as_json_although_texts_are_missing_for_long(tmp_path: Path) -> None:
     """Arrow gives a column that is null for its first 10 MB the type null, and then refuses text."""
     columns = {"audio_a": "a", "audio_b": "b", "rationale": "r", "system_a": "s"}
-    flat = Flat("plain", Options(columns=columns, aspect="noise"))
+    function = flat("plain", columns=columns, aspect="noise")
     path = tmp_path / "rows.jsonl"
     with path.open("w") as file:
         for number in range(4000):
             late = "because" if number > 3900 else None
             row = {"a": f"{number}.wav", "b": "b" * 3000, "r": late, "s": late}
-            file.write(json.dumps(flat(row)) + "\n")
+            file.write(json.dumps(function(row)) + "\n")
     assert path.stat().st_size > 11 << 20
     loaded = datasets.load_dataset("json", data_files=str(path), split="train", cache_dir=str(tmp_path / "cache"))
     assert (loaded[0]["rationale"], loaded[3999]["rationale"], loaded[3999]["system_a"]) == ("", "because", "because")

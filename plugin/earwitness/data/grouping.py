@@ -45,12 +45,11 @@ class Table:
         """The values of one row."""
         return self.values[self.ends[row - 1] if row else 0 : self.ends[row]]
 
-    def add(self, rule: int, stratum: int, values: Sequence[int]) -> None:
-        """Add a row."""
+    def add(self, rule: int, stratum: int, values: int) -> None:
+        """Add a row that has so many values; the values themselves are added for all rows at once."""
         self.rules.append(rule)
         self.strata.append(stratum)
-        self.values.extend(values)
-        self.ends.append(len(self.values))
+        self.ends.append((self.ends[-1] if self.ends else 0) + values)
 
 
 def whole_groups(table: Table, seed: int) -> tuple[array[int], int]:
@@ -113,11 +112,13 @@ def _linked(table: Table) -> list[list[int]]:
             row = parent[row]
         return row
 
-    first: dict[int, int] = {}
+    first = array("i", [-1]) * len(table.keys)  # the first row of each value
     for row in range(len(table)):
         for value in table.values_of(row):
-            other = root(first.setdefault(value, row))
-            parent[max(other, root(row))] = min(other, root(row))
+            if first[value] < 0:
+                first[value] = row
+            one, other = root(first[value]), root(row)
+            parent[max(one, other)] = min(one, other)
     groups: dict[int, list[int]] = defaultdict(list)
     for row in range(len(table)):
         groups[root(row)].append(row)

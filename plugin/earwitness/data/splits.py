@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from array import array
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from earwitness.files import atomic_write, numbered_rows, read_rows, sha256_file
 
 MANIFEST = "split.manifest.json"
 _SHOWN = 5  # shared values that a check lists
+_HASH_BITS = 60
 
 
 @dataclass
@@ -38,7 +41,7 @@ def split_files(paths: Sequence[Path], folder: Path, plan: SplitPlan) -> dict[st
     """Split files of rows into ``folder/<name>.<split>.jsonl`` with a manifest, and check the result.
 
     All files are split together: a clip, or a value of the kinds that the plan keeps apart, that occurs in several
-    files or tasks is in the same split everywhere. Rows are read twice; between the readings some 0.5 KB a row is held.
+    files or tasks is in the same split everywhere. Rows are read twice; between the readings some 0.2 KB a row is held.
 
     Args:
         paths: as ``earwitness convert`` writes them (columns of ``converters.to_row``); their names must differ.
@@ -93,42 +96,44 @@ def split_files(paths: Sequence[Path], folder: Path, plan: SplitPlan) -> dict[st
 
 
 def _read(paths: Sequence[Path], plan: SplitPlan) -> _Read:
+    import numpy as np
+
     read = _Read()
-    ratios = [[share / sum(rule.ratio) for share in rule.ratio] for rule in plan.all_rules]
-    read.table.ratios = [tuple(ratio) for ratio in ratios]
-    numbers: dict[tuple[str, str], int] = {}
-    strata: dict[tuple[int, str], int] = {}
-    order = {kind: place for place, kind in enumerate((*plan.disjoint, *_others(plan), "clip"))}
-    known: dict[str, str] = {}
+    read.table.ratios = [tuple(share / sum(rule.ratio) for share in rule.ratio) for rule in plan.all_rules]
+    numbers: dict[Hashable, int] = {}
+    known: dict[Any, Any] = {}  # one object for each different verdict and stratum
+    kinds = _kinds(plan)
+    codes = array("Q")
     for place, path in enumerate(paths):
-        count = 0
+        before = len(read.verdicts)
         for number, row in numbered_rows(path):
-            count = count + 1
             rule = plan.rule_of(row)
             found = row_values(row, plan.kinds_of(rule))
-            if not any(kind == "clip" for kind, _ in found):
+            if not found or found[0][0] != "clip":
                 raise UserError(f"{path}, row {number}: has no 'audio', or 'audio_a' and 'audio_b'; convert it first")
-            values = []
-            for kind, value in found:
-                if (kind, value) not in numbers:
-                    numbers[kind, value] = len(numbers)
-                    read.table.keys.append(order[kind])
-                values.append(numbers[kind, value])
-            label = _label(row)
-            stratum = strata.setdefault((rule, label), len(strata))
-            read.table.add(rule, stratum, values)
-            verdict = str(row.get("verdict") or "")
-            aspect = str(row.get("aspect") or "")
+            codes.extend(_code(kinds.index(kind), value) for kind, value in found)
+            read.table.add(rule, numbers.setdefault((rule, _label(row)), len(numbers)), len(found))
+            verdict, stratum = str(row.get("verdict") or ""), (place, str(row.get("aspect") or ""))
             read.verdicts.append(known.setdefault(verdict, verdict))
-            read.strata.append((place, known.setdefault(aspect, aspect)))
+            read.strata.append(known.setdefault(stratum, stratum))
             read.swappable.append("audio_a" in row and can_swap(row))
-        read.counts.append(count)
+        read.counts.append(len(read.verdicts) - before)
+    different, places = np.unique(np.frombuffer(codes, dtype=np.uint64), return_inverse=True)
+    read.table.values.frombytes(places.astype(np.int32).tobytes())
+    read.table.keys.frombytes((different >> np.uint64(_HASH_BITS)).astype(np.int8).tobytes())
     return read
 
 
-def _others(plan: SplitPlan) -> list[str]:
+def _kinds(plan: SplitPlan) -> list[str]:
+    """Every kind of value in the order of assignment, clips last."""
     named = [kind for rule in plan.rules for kind in rule.disjoint or ()]
-    return [kind for kind in dict.fromkeys(named) if kind not in plan.disjoint]
+    return list(dict.fromkeys((*plan.disjoint, *named, "clip")))
+
+
+def _code(kind: int, value: str) -> int:
+    """A value as a number: 60 bits of its hash behind the number of its kind."""
+    digest = hashlib.blake2b(value.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return kind << _HASH_BITS | int.from_bytes(digest) >> (64 - _HASH_BITS)
 
 
 def _label(row: Mapping[str, Any]) -> str:
@@ -141,7 +146,7 @@ def _label(row: Mapping[str, Any]) -> str:
 
 def _assigned(read: _Read, plan: SplitPlan) -> tuple[array[int], dict[str, int]]:
     if plan.conflicts == "drop":
-        kinds = [*plan.disjoint, *_others(plan), "clip"]
+        kinds = _kinds(plan)
         splits, lost = grouping.with_drops(read.table, len(kinds), plan.seed, plan.tolerance)
         return splits, {f"shared {kind}": count for kind, count in zip(kinds, lost, strict=True)}
     splits, largest = grouping.whole_groups(read.table, plan.seed)
@@ -224,6 +229,9 @@ def check_splits(folder: str | os.PathLike[str]) -> dict[str, Any]:
     Checked: every file is as the manifest records it (rows, SHA-256); no clip, and no value of a kind that the plan
     keeps apart, is in two splits, over all files and tasks; no id of one input is in two splits.
 
+    Values are compared by 60 bits of their hash: two of a million are taken for the same by chance in one of a million
+    splits, which would refuse a good split and never pass a bad one.
+
     Returns: the number of different values of each kind in each split.
 
     Raises:
@@ -232,36 +240,59 @@ def check_splits(folder: str | os.PathLike[str]) -> dict[str, Any]:
     folder = Path(folder)
     manifest = _manifest(folder)
     plan = SplitPlan.from_json(manifest["plan"])
-    seen: dict[tuple[str, str], int] = defaultdict(int)  # value to the splits that hold it, a bit each
+    kinds = ["id", *_kinds(plan)]
+    codes = {split: array("Q") for split in SPLITS}
     for name, entry in manifest["files"].items():
-        path = folder / name
-        bit = 1 << SPLITS.index(entry["split"])
         rows = 0
-        for row in read_rows(path):
+        for values in _values_of_rows(folder / name, entry, plan):
             rows += 1
-            seen["id", f"{entry['from']}\x1f{row.get('id')}"] |= bit
-            for kind, value in row_values(row, plan.kinds_of(plan.rule_of(row))):
-                seen[kind, value] |= bit
-        if rows != entry["rows"] or sha256_file(path) != entry["sha256"]:
-            raise UserError(f"{path}: is not what was written ({entry['rows']} rows then, {rows} now); split again")
-    shared = [(kind, value, bits) for (kind, value), bits in seen.items() if bits & (bits - 1)]
+            codes[entry["split"]].extend(_code(kinds.index(kind), value) for kind, value in values)
+        if rows != entry["rows"] or sha256_file(folder / name) != entry["sha256"]:
+            raise UserError(
+                f"{folder / name}: is not what was written ({entry['rows']} rows then, {rows} now); split again"
+            )
+    return _prove(folder, manifest, plan, kinds, codes)
+
+
+def _prove(
+    folder: Path, manifest: dict[str, Any], plan: SplitPlan, kinds: list[str], codes: dict[str, array[int]]
+) -> dict[str, dict[str, int]]:
+    import numpy as np
+
+    different = {split: np.unique(np.frombuffer(values, dtype=np.uint64)) for split, values in codes.items()}
+    shared: set[int] = set()
+    for one, other in combinations(SPLITS, 2):
+        shared.update(np.intersect1d(different[one], different[other], assume_unique=True).tolist())
     if shared:
-        lines = [
-            f"{kind} '{value.rpartition(chr(31))[2]}' in {' and '.join(_named(bits))}"
-            for kind, value, bits in shared[:_SHOWN]
-        ]
-        raise UserError(f"{folder}: {len(shared)} values are in two splits: {'; '.join(lines)}")
-    return {
-        kind: {
-            split: sum(one == kind and bits == 1 << place for (one, _), bits in seen.items())
-            for place, split in enumerate(SPLITS)
-        }
-        for kind in sorted({kind for kind, _ in seen})
+        raise UserError(
+            f"{folder}: {len(shared)} values are in two splits: {_shared(folder, manifest, plan, kinds, shared)}"
+        )
+    counts = {
+        split: np.bincount((values >> np.uint64(_HASH_BITS)).astype(np.int64), minlength=len(kinds))
+        for split, values in different.items()
     }
+    return {kind: {split: int(counts[split][place]) for split in SPLITS} for place, kind in enumerate(kinds)}
 
 
-def _named(bits: int) -> Iterator[str]:
-    return (split for place, split in enumerate(SPLITS) if bits & (1 << place))
+def _values_of_rows(path: Path, entry: Mapping[str, Any], plan: SplitPlan) -> Iterator[list[tuple[str, str]]]:
+    for row in read_rows(path):
+        yield [("id", f"{entry['from']}\x1f{row.get('id')}"), *row_values(row, plan.kinds_of(plan.rule_of(row)))]
+
+
+def _shared(folder: Path, manifest: dict[str, Any], plan: SplitPlan, kinds: list[str], shared: set[int]) -> str:
+    """The first shared values by name, with their splits."""
+    where: dict[tuple[str, str], list[str]] = {}
+    for name, entry in manifest["files"].items():
+        for values in _values_of_rows(folder / name, entry, plan):
+            for kind, value in values:
+                code = _code(kinds.index(kind), value)
+                if code in shared and ((kind, value) in where or len(where) < _SHOWN):
+                    splits = where.setdefault((kind, value), [])
+                    splits += [entry["split"]] * (entry["split"] not in splits)
+    return "; ".join(
+        f"{kind} '{value.rpartition(chr(31))[2]}' in {' and '.join(sorted(splits, key=SPLITS.index))}"
+        for (kind, value), splits in where.items()
+    )
 
 
 def _manifest(folder: Path) -> dict[str, Any]:

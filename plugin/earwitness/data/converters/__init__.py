@@ -85,6 +85,18 @@ class Converter:
             self.check(options)
         return partial(self.function, options=options)
 
+    def flat(self, options: Options = NO_OPTIONS) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+        """As ``bind``, but to rows for the formattings ``speech_pair`` and ``speech_clip`` (see ``to_row``).
+
+        For a data set whose ``formatting`` names this format: each raw row becomes a row that our own two formattings
+        read with their default columns.
+        """
+        return partial(_flat, self.bind(options))
+
+
+def _flat(function: Callable[[Mapping[str, Any]], Item], row: Mapping[str, Any]) -> dict[str, Any]:
+    return to_row(function(row))
+
 
 CONVERTERS: dict[str, Converter] = {}
 
