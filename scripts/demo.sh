@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# The main job on the embedded default, from nothing to a table: synthesise speech, train a tiny judge, run and measure it.
+#     bash scripts/demo.sh
+# Everything lands in runs/demo. Interrupted, the same command goes on within the step it was in; a step whose command
+# or files changed is done anew, and so are those after it. A failed step stops here, with its own message above.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/steps.sh"
+
+RUN=runs/demo
+STEPS=$RUN/steps
+DATA=$RUN/data
+
+setup
+export HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_DATASETS_OFFLINE=1 WANDB_DISABLED=true DO_NOT_TRACK=1
+
+step synth "$DATA" earwitness synth --out "$DATA"
+step check "" earwitness check --media-dir "$DATA" demo_clips demo_pairs_train demo_pairs_test
+step untrained "$RUN/untrained" earwitness tiny --out "$RUN/untrained" --dataset demo_clips demo_pairs_train
+step train_clips "$RUN/clips" llamafactory-cli train examples/judge/tiny_clips.yaml
+step train_pairs "$RUN/judge" llamafactory-cli train examples/judge/tiny_sft.yaml
+step infer "$RUN/test.jsonl" bash scripts/my_infer/infer.sh "$RUN/judge" demo_pairs_test "$RUN/test.jsonl" \
+    --media-dir "$DATA" --orders both
+step infer_untrained "$RUN/untrained.jsonl" bash scripts/my_infer/infer.sh "$RUN/untrained" demo_pairs_test \
+    "$RUN/untrained.jsonl" --media-dir "$DATA" --orders both
+step evaluate "$RUN/evaluation.json" python scripts/my_infer/evaluate_pairwise.py --references demo_pairs_test \
+    --media-dir "$DATA" --predictions "$RUN/test.jsonl" --json "$RUN/evaluation.json"
