@@ -1,4 +1,4 @@
-"""The steps of ``scripts/demo.sh``: each runs once, goes on after an interruption, runs anew when its origin changed."""
+"""The steps of ``scripts/demo.sh``: each runs once, goes on after an interruption, and anew when its origin changed."""
 
 from __future__ import annotations
 
