@@ -37,9 +37,10 @@ NOMINAL_LUFS = -23.0
 NOISE_SNR_DB = (45.0, 0.0)
 LOST_SHARE = 0.4
 QUIETEST_DB = -30.0
-GAP_S = {"dropouts": (0.03, 0.08), "stutter": (0.06, 0.16)}  # one gap
+GAP_S = {"dropouts": (0.03, 0.08), "stutter": (0.1, 0.2)}  # one gap
 DROPOUT_PROBABILITY = 0.6  # otherwise stutter
-LOOP_S = (0.02, 0.04)  # what a stutter repeats
+LOOP_S = (0.03, 0.05)  # what a stutter repeats
+HOLE_S = 0.03  # silence between the repetitions
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def active_samples(speech: Waveform, below_peak_db: float = 30.0) -> np.ndarray:
 
 
 def _interrupted(sound: Waveform, active: np.ndarray, kind: str, severity: float, rng: np.random.Generator) -> Waveform:
-    """Lose ``LOST_SHARE * severity`` of the active samples in gaps: silence, or the last packet again and again."""
+    """Lose ``LOST_SHARE * severity`` of the active samples: silence, or the last packet again and again."""
     lost = round(LOST_SHARE * severity * len(active))
     if not lost:
         return sound
@@ -149,6 +150,5 @@ def _interrupted(sound: Waveform, active: np.ndarray, kind: str, severity: float
         else:
             first = int(places[0])
             loop = sound[max(0, first - round(rng.uniform(*LOOP_S) * SAMPLING_RATE)) : first]
-            if len(loop):
-                result[places] = np.resize(loop, len(places))
+            result[places] = np.resize(np.pad(loop, (0, round(HOLE_S * SAMPLING_RATE))), len(places))
     return result

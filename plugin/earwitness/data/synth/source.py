@@ -7,14 +7,15 @@ from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
 
 from earwitness.data.synth.levels import SAMPLING_RATE, Waveform, at_loudness, noise_loudness
 
-FLOOR_DB = (-75.0, -55.0)  # background floor below the speech, in LU: below what the noise aspect starts with
-SILENCE_S = (0.05, 0.3)  # before, and again after the speech
+FLOOR_DB = (-72.0, -50.0)  # background floor below the speech, in LU: below what the noise aspect starts with
+BREATH_DB = (-45.0, -20.0)  # noise that swells and fades with the voice, against it
+SILENCE_S = (-0.15, 0.3)  # before, and again after the speech; none where negative: clips are cut anywhere
 SPEECH_S = (0.9, 1.7)  # at most, of each recording: a training step costs by the second, and pauses cut speech anywhere
 TILT_DB = 1.5  # at most this many dB an octave around 1 kHz, up or down
 PEAK_DB = 3.0  # at most, of each of two broad equaliser bands
-ROOM_PROBABILITY = 0.4
-ROOM_RT60_S = (0.08, 0.3)
-ROOM_DIRECT_DB = (8.0, 20.0)  # direct sound above the reverberation
+ROOM_PROBABILITY = 0.7
+ROOM_RT60_S = (0.1, 0.5)
+ROOM_DIRECT_DB = (6.0, 20.0)  # direct sound above the reverberation
 REFERENCE_LUFS = -23.0
 
 
@@ -29,8 +30,8 @@ def record(speech: Waveform, rng: np.random.Generator) -> Waveform:
         rng: the draws; the same state gives the same recording.
     """
     speech = _excerpt(speech, rng)
-    lead, trail = (round(seconds * SAMPLING_RATE) for seconds in rng.uniform(*SILENCE_S, 2))
-    padded = np.pad(speech, (lead, trail))
+    lead, trail = (max(0, round(seconds * SAMPLING_RATE)) for seconds in rng.uniform(*SILENCE_S, 2))
+    padded = np.pad(speech + _breath(speech, rng), (lead, trail))
     size = next_fast_len(len(padded) + round(ROOM_RT60_S[1] * SAMPLING_RATE), real=True)
     frequencies = rfftfreq(size, 1 / SAMPLING_RATE)
     spectrum = rfft(padded, size) * _microphone(frequencies, rng)
@@ -49,6 +50,16 @@ def _excerpt(speech: Waveform, rng: np.random.Generator) -> Waveform:
     excerpt[: len(fade)] *= fade
     excerpt[-len(fade) :] *= fade[::-1]
     return excerpt
+
+
+def _breath(speech: Waveform, rng: np.random.Generator) -> Waveform:
+    """White noise under the envelope of the voice: a synthesiser's harmonics have nothing between them."""
+    frame = SAMPLING_RATE // 100
+    power = np.square(np.pad(speech, (0, -len(speech) % frame)).reshape(-1, frame)).mean(axis=1)
+    envelope = np.sqrt(np.convolve(power, np.ones(3) / 3, "same"))
+    swell = np.interp(np.arange(len(speech)), np.arange(len(envelope)) * frame, envelope)
+    noise = rng.standard_normal(len(speech), np.float32)
+    return (10 ** (rng.uniform(*BREATH_DB) / 20) * swell * noise).astype(np.float32)
 
 
 def _microphone(frequencies: np.ndarray, rng: np.random.Generator) -> np.ndarray:
