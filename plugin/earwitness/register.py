@@ -7,6 +7,7 @@ nothing of it is edited. Every hook is idempotent. ``EARWITNESS_DISABLE=1`` turn
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, make_dataclass
@@ -97,7 +98,8 @@ def check_datasets_first(module: ModuleType) -> None:
 def drop_dummy_image(module: ModuleType) -> None:
     """Spare audio-only batches the image that the host adds to every batch without one.
 
-    The host adds it so that ranks with and without images stay in step under ZeRO-3 and FSDP; there it stays.
+    It keeps ranks with and without images in step, so it stays under ZeRO-3 and FSDP, and under DDP where the vision
+    tower has trainable parameters, which would wait for a gradient.
     """
     from copy import copy
 
@@ -105,12 +107,9 @@ def drop_dummy_image(module: ModuleType) -> None:
     call = host.__call__
 
     def without_dummy(self: Any, features: list[dict[str, Any]]) -> dict[str, Any]:
-        from transformers.integrations import is_deepspeed_zero3_enabled
-        from transformers.integrations.fsdp import is_fsdp_enabled
-
         has_visuals = any(feature.get("images") or feature.get("videos") for feature in features)
         has_audio = any(feature.get("audios") for feature in features)
-        if has_visuals or not has_audio or is_deepspeed_zero3_enabled() or is_fsdp_enabled():
+        if has_visuals or not has_audio or _ranks_need_dummy(self.model):
             return call(self, features)
         template = self.template
         self.template = copy(template)
@@ -122,6 +121,17 @@ def drop_dummy_image(module: ModuleType) -> None:
             self.template = template
 
     host.__call__ = without_dummy
+
+
+def _ranks_need_dummy(model: Any) -> bool:
+    from transformers.integrations import is_deepspeed_zero3_enabled
+    from transformers.integrations.fsdp import is_fsdp_enabled
+
+    if is_deepspeed_zero3_enabled() or is_fsdp_enabled():
+        return True
+    if model is None or int(os.environ.get("WORLD_SIZE", "1")) == 1:  # dataloader workers have no process group
+        return False
+    return any(parameter.requires_grad for name, parameter in model.named_parameters() if "visual" in name)
 
 
 @_once

@@ -72,6 +72,9 @@ def use_exact_tower(model: torch.nn.Module) -> None:
             continue
         if module.config._attn_implementation in ("sdpa", "eager"):
             _use_block_attention(module)
+        if hasattr(module, "audio_bos_eos_token"):
+            # No forward pass reads this embedding, and DDP waits for the gradient of every trainable parameter.
+            module.audio_bos_eos_token.requires_grad_(False)
         if kind == "Qwen3OmniMoeAudioEncoder" and not hasattr(module, "_forward_all"):
             module._forward_all = module.forward
             module.forward = MethodType(_forward_clip_by_clip, module)
