@@ -474,3 +474,22 @@ def test_the_script_runs_and_prints_a_table(files):
         "error: evaluate_pairwise.py: the following arguments are required: --predictions; "
         "see evaluate_pairwise.py --help\n"
     )
+
+
+def test_systems_are_ranked_by_the_judge_and_by_people(tmp_path, capsys):
+    pytest.importorskip("evalica")
+    systems = ["x", "y", "z"]
+    references, rows = [], []
+    for i in range(60):
+        a, b = systems[i % 3], systems[(i + 1 + i // 30) % 3]
+        verdict = "tie" if i % 5 == 0 else "first" if (a < b) != (i % 7 == 0) else "second"
+        references.append({"id": f"r{i}", "reference": verdict, "system_a": a, "system_b": b})
+        rows.append(run_row(f"r{i}", verdict if i % 9 else "tie", aspect=None))
+    paths = write_rows(tmp_path / "r.jsonl", references), write_rows(tmp_path / "p.jsonl", rows)
+    ranking = evaluate(tmp_path, *paths, "--systems", "system_a,system_b")["ranking"]
+    assert [standing["system"] for standing in ranking["judge"]["systems"]] == systems
+    assert ranking["srcc"]["value"] == pytest.approx(1.0)
+    assert "people's rating" in capsys.readouterr().out
+    base = ["--references", paths[0], "--predictions", paths[1]]
+    assert "--systems 'model_a'" in refusal(capsys, [*base, "--systems", "model_a,model_b"])
+    assert "give two columns" in refusal(capsys, [*base, "--systems", "system_a"])

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from earwitness.cli import run
+from earwitness.errors import UserError
 from earwitness.metrics.options import Parser, add_interval_options, bootstrap_of, finish, new_parser
 
 DESCRIPTION = """\
@@ -46,6 +47,9 @@ def parser() -> Parser:
         "--by", action="append", default=[], metavar="COLUMN[:EDGES]", help="break down by a column, gap:0.25,0.5,1"
     )
     options.add_argument("--raters", metavar="COLUMN", help="column with a list of single raters' verdicts")
+    options.add_argument(
+        "--systems", metavar="A,B", help="columns with the systems of both clips (system_a,system_b), to rank systems"
+    )
     add_interval_options(options)
     return options
 
@@ -61,10 +65,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     from earwitness.metrics.joining import join
     from earwitness.metrics.pairwise_files import load_predictions, load_references
     from earwitness.metrics.pairwise_report import PairwiseOptions, duel, pairwise_report
-    from earwitness.metrics.pairwise_tables import trust_table, verdict_table
+    from earwitness.metrics.pairwise_tables import ranking_table, trust_table, verdict_table
 
+    systems = tuple(arguments.systems.split(",")) if arguments.systems else None
+    if systems is not None and len(systems) != 2:
+        raise UserError(f"--systems {arguments.systems!r}: give two columns with a comma, such as system_a,system_b")
     breakdowns = [Breakdown.parse(text) for text in arguments.by]
-    options = PairwiseOptions(arguments.cluster, breakdowns, arguments.raters, bootstrap_of(arguments))
+    options = PairwiseOptions(arguments.cluster, breakdowns, arguments.raters, systems, bootstrap_of(arguments))
     references = load_references(arguments.references, arguments.dataset_dir, arguments.media_dir)
 
     joined, other = (
@@ -78,7 +85,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if other is not None:
         report["duel"] = duel(joined, other, options)
     notes = [f"paired by {joined.method}", *joined.notes, *(other.notes if other else ())]
-    finish(report, [verdict_table(report).text(), trust_table(report).text()], notes, arguments.json)
+    tables = [verdict_table(report), trust_table(report)]
+    if "ranking" in report:
+        tables.append(ranking_table(report["ranking"]))
+    finish(report, [table.text() for table in tables], notes, arguments.json)
     return 0
 
 

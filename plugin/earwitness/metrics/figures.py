@@ -69,8 +69,8 @@ class Figure:
 
 
 def to_json(value: Any) -> Any:
-    """A copy of nested dicts and lists in which every ``Figure`` has become its JSON object."""
-    if isinstance(value, Figure):
+    """A copy of nested dicts and lists in which everything that has a ``to_json`` has become its JSON object."""
+    if hasattr(value, "to_json"):
         return value.to_json()
     if isinstance(value, Mapping):
         return {str(key): to_json(item) for key, item in value.items()}

@@ -16,10 +16,13 @@ from earwitness.metrics.intervals import DEFAULT, Bootstrap
 from earwitness.metrics.joining import Joined, Judgement
 from earwitness.metrics.order import first_share, position_bias, swap_consistency
 from earwitness.metrics.pairwise_files import Reference
+from earwitness.metrics.ranking import Match, Ranking, rank_systems
 from earwitness.metrics.sagelm_columns import acoustic_columns
+from earwitness.metrics.scores import score_figures
 from earwitness.metrics.verdicts import MIRRORED, VERDICTS, chance_figures, confusion, row_gains, verdict_figures
 
 NO_ASPECT = "(no aspect)"
+NO_BOOTSTRAP = Bootstrap(resamples=0)
 
 
 @dataclass(frozen=True)
@@ -31,12 +34,14 @@ class PairwiseOptions:
             references, or the name of a column of the references.
         by: breakdowns beside the aspects.
         raters: column of the references with the verdicts of single raters, a list.
+        systems: columns of the references that name the systems of A and B, to rank them.
         bootstrap: resamples, level and seed.
     """
 
     cluster: str = "pair"
     by: Sequence[Breakdown] = ()
     raters: str | None = None
+    systems: tuple[str, str] | None = None
     bootstrap: Bootstrap = DEFAULT
 
 
@@ -47,8 +52,8 @@ def pairwise_report(joined: Joined, options: PairwiseOptions | None = None) -> d
         ``overall``, ``aspects`` and, where the data has them, ``splits`` (the columns of SageLM's acoustic tables),
         ``orders``, ``by``: each ``accuracy``, ``agreement``, ``accuracy_scored``, ``agreement_scored``, ``coverage``;
         ``overall`` also ``kappa`` and ``confusion``. Then ``swap_consistency`` (both orders judged), ``position_bias``,
-        ``calibration`` and ``risk_coverage`` (probabilities), ``raters`` (``options.raters``), ``chance``, ``join``,
-        ``rows`` (judgements), ``references``, ``unscored_reasons``.
+        ``calibration`` and ``risk_coverage`` (probabilities), ``raters``, ``ranking`` (of the systems), ``chance``,
+        ``join``, ``rows`` (judgements), ``references``, ``unscored_reasons``.
 
     Raises:
         UserError: a column that the options name is in no row, or holds no verdicts.
@@ -93,6 +98,8 @@ class _Report:
         report["by"] = {breakdown.title: self.broken_down(breakdown) for breakdown in self.options.by}
         if self.options.raters is not None:
             report["raters"] = self.raters(self.options.raters)
+        if self.options.systems is not None:
+            report["ranking"] = self.rankings(*self.options.systems)
         reasons = Counter(judgement.prediction.unscored for judgement in self.all if judgement.prediction.unscored)
         report |= {
             "chance": chance_figures([judgement.reference.verdict for judgement in self.all]),
@@ -190,6 +197,33 @@ class _Report:
         # Each reference once: judging in two orders adds no ratings.
         once = list({id(judgement.reference): _ratings(judgement.reference, column) for judgement in self.all}.values())
         return result | {"alpha": krippendorff_alpha(once, bootstrap=self.bootstrap)}
+
+    def rankings(self, column_a: str, column_b: str) -> dict[str, Any]:
+        """The systems as the judge and as people rank them, and the rank correlation of the two sides' win rates."""
+        for column in (column_a, column_b):
+            check_column("--systems", column, [judgement.reference.meta for judgement in self.all])
+            for judgement in self.all:
+                if judgement.reference.meta.get(column) is None:
+                    raise UserError(f"--systems: reference row {judgement.reference.row} has no {column!r}")
+
+        def ranked(rows: Sequence[Judgement], verdicts: Sequence[str | None]) -> Ranking:
+            scored = [(row, verdict) for row, verdict in zip(rows, verdicts, strict=True) if verdict is not None]
+            matches = [
+                Match(str(row.reference.meta[column_a]), str(row.reference.meta[column_b]), verdict)
+                for row, verdict in scored
+            ]
+            clusters = self.clusters([row for row, _ in scored])
+            return rank_systems(matches, unscored=len(rows) - len(scored), clusters=clusters, bootstrap=self.bootstrap)
+
+        once = list({id(judgement.reference): judgement for judgement in self.all}.values())
+        judge = ranked(self.all, [judgement.prediction.verdict for judgement in self.all])
+        people = ranked(once, [judgement.reference.verdict for judgement in once])
+        rates = {standing.system: standing.win_rate.value for standing in judge.standings}
+        pairs = [(standing.win_rate.value, rates.get(standing.system)) for standing in people.standings]
+        agreement = score_figures(
+            [float(one or 0) for one, _ in pairs], [other for _, other in pairs], bootstrap=NO_BOOTSTRAP
+        )
+        return {"judge": judge, "people": people, "srcc": agreement.srcc, "ktau": agreement.ktau}
 
 
 def _verdicts(judgements: Sequence[Judgement]) -> tuple[list[str], list[str | None]]:

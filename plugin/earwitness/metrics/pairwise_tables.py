@@ -84,5 +84,31 @@ def trust_table(report: Mapping[str, Any]) -> Table:
     return Table(columns, rows)
 
 
+def ranking_table(ranking: Mapping[str, Any]) -> Table:
+    """Systems from best to worst by the judge, beside people's figures, and what to distrust below."""
+    columns = [
+        Column("system"),
+        Column("rating", 1, 0, interval=True),
+        Column("win rate", 100, 1, interval=True),
+        Column("n"),
+        Column("people's rating", 1, 0, interval=True),
+        Column("people's win rate", 100, 1),
+    ]
+    people = {standing.system: standing for standing in ranking["people"].standings}
+    rows: list[list[Cell]] = []
+    for standing in ranking["judge"].standings:
+        other = people[standing.system]
+        rows.append(
+            [standing.system, standing.rating, standing.win_rate, standing.matches, other.rating, other.win_rate]
+        )
+    judge = ranking["judge"]
+    notes = [f"Spearman's rho of the win rates: {Column('').write(ranking['srcc'])}", *judge.notes]
+    if judge.cycles:
+        notes.append(f"cycles (each beats the next): {'; '.join(' > '.join(cycle) for cycle in judge.cycles)}")
+    if judge.thin:
+        notes.append(f"few comparisons: {'; '.join(f'{a} - {b}: {n}' for a, b, n in judge.thin)}")
+    return Table(columns, rows, notes=notes)
+
+
 def _figure(name: str, figure: Figure, remark: str) -> list[Cell]:
     return [name, figure, figure.n, remark if figure.value is not None else str(figure.reason)]

@@ -165,13 +165,21 @@ def speech_rate_accuracy(
     clusters: Sequence[Any] | None = None,
     bootstrap: Bootstrap = DEFAULT,
 ) -> Figure:
-    """Share of equal speech-rate categories, "suitable" being "appropriate"; an unscored row counts as wrong."""
-    known = [_rate(reference) for reference in references]
-    equal = [
-        prediction is not None and _rate(prediction) == reference
-        for reference, prediction in zip(known, predictions, strict=True)
+    """Share of equal speech-rate categories, "suitable" being "appropriate"; a word of no category is unscored.
+
+    Unscored rows count as wrong.
+
+    Raises:
+        ValueError: a reference that is no category.
+    """
+    rates = [
+        (speech_rate(one), None if other is None else speech_rate(other))
+        for one, other in zip(references, predictions, strict=True)
     ]
-    unscored = sum(prediction is None for prediction in predictions)
+    if any(reference is None for reference, _ in rates):
+        raise ValueError(f"references must be of {', '.join(SPEECH_RATES)}")
+    equal = [reference == prediction for reference, prediction in rates]
+    unscored = sum(prediction is None for _, prediction in rates)
     return mean_figure(equal, unscored=unscored, clusters=clusters, bootstrap=bootstrap, share=True)
 
 
@@ -186,12 +194,11 @@ def mean_of_figures(figures: Mapping[str, Figure]) -> Figure:
     return Figure(float(np.mean(values)), n, params={"method": f"mean of {len(values)} dimensions"})
 
 
-def _rate(name: str) -> str:
+def speech_rate(name: str) -> str | None:
+    """The category of ``SPEECH_RATES`` that a word names, ``None`` if none."""
     folded = " ".join(name.casefold().split())
     rate = SAME_SPEECH_RATE.get(folded, folded)
-    if rate not in SPEECH_RATES:
-        raise ValueError(f"a speech rate must be one of {', '.join(SPEECH_RATES)}, not {name!r}")
-    return rate
+    return rate if rate in SPEECH_RATES else None
 
 
 def _no_correlation(x: Floats, y: Floats) -> str | None:
