@@ -6,7 +6,7 @@ import argparse
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from earwitness.cli import run
 from earwitness.errors import UserError
@@ -60,6 +60,39 @@ def parser() -> argparse.ArgumentParser:
     model.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     model.add_argument(
         "--dtype", default="auto", help="auto (saved one on a GPU, float32 on a CPU), float32, bfloat16, float16"
+    )
+
+    vllm = options.add_argument_group("engine vllm")
+    vllm.add_argument("--tensor-parallel", type=int, default=1, metavar="GPUS", help="GPUs that share the model")
+    vllm.add_argument(
+        "--vllm-options", type=_object, metavar="JSON", help="further arguments of vllm.LLM; default: none"
+    )
+
+    server = options.add_argument_group("engine api (any server that speaks the OpenAI chat API and takes audio)")
+    server.add_argument("--base-url", metavar="URL", help="e.g. http://127.0.0.1:8000/v1; default: none, needed")
+    server.add_argument(
+        "--api-key-env", metavar="NAME", help="environment variable that holds the key; default: no key"
+    )
+    server.add_argument(
+        "--audio-form",
+        choices=("audio_url", "input_audio"),
+        default="audio_url",
+        help="how clips travel: data URLs (LLaMA-Factory, vLLM) or input_audio (OpenAI)",
+    )
+    server.add_argument("--logprobs", action="store_true", help="ask for likely tokens, for label probabilities")
+    server.add_argument("--concurrency", type=int, default=16, help="requests in flight")
+    server.add_argument("--attempts", type=int, default=6, help="tries for one request")
+    server.add_argument("--attempt-timeout", type=float, default=300.0, metavar="SECONDS", help="time for one try")
+    server.add_argument(
+        "--deadline", type=float, default=900.0, metavar="SECONDS", help="time for one request with its tries"
+    )
+    server.add_argument(
+        "--guidance", choices=("auto", "vllm", "none"), default="auto", help="how --verdict-only is held to the labels"
+    )
+    server.add_argument("--prompt-price", type=float, default=0.0, help="price of a million prompt tokens")
+    server.add_argument("--completion-price", type=float, default=0.0, help="price of a million completion tokens")
+    server.add_argument(
+        "--budget", type=float, help="ask nothing more once this is spent; needs the prices; default: none"
     )
 
     answers = options.add_argument_group("answers")
@@ -157,11 +190,46 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _engine(arguments: argparse.Namespace, decoding: Decoding) -> Engine:
-    from earwitness.infer.hf_engine import HFEngine
+    if arguments.engine == "api":
+        return _api_engine(arguments, decoding)
     from earwitness.infer.model import find_model
 
     files = find_model(arguments.model, arguments.base_model)
+    if arguments.engine == "vllm":
+        from earwitness.infer.vllm_engine import VLLMEngine
+
+        return VLLMEngine(
+            files,
+            decoding,
+            template=arguments.template,
+            dtype=arguments.dtype,
+            tensor_parallel=arguments.tensor_parallel,
+            options=arguments.vllm_options,
+        )
+    from earwitness.infer.hf_engine import HFEngine
+
     return HFEngine(files, decoding, template=arguments.template, device=arguments.device, dtype=arguments.dtype)
+
+
+def _api_engine(arguments: argparse.Namespace, decoding: Decoding) -> Engine:
+    from earwitness.infer.api_engine import APIEngine
+    from earwitness.llm.endpoint import Endpoint
+
+    if arguments.base_url is None:
+        raise UserError("--engine api needs --base-url, e.g. http://127.0.0.1:8000/v1")
+    names = ("base_url", "model", "api_key_env", "concurrency", "attempts", "attempt_timeout", "deadline")
+    prices = ("prompt_price", "completion_price", "budget")
+    endpoint = Endpoint(guidance=arguments.guidance, **{name: getattr(arguments, name) for name in (*names, *prices)})
+    return APIEngine(endpoint, decoding, audio_form=arguments.audio_form, logprobs=arguments.logprobs)
+
+
+def _object(text: str) -> dict[str, Any]:
+    import json
+
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError("not an object")
+    return value
 
 
 def _told(summary: Summary) -> str:

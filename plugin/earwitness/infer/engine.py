@@ -46,18 +46,26 @@ class Answer:
         texts: one a sample; in verdict-only mode the label's text.
         probabilities: of the labels at the verdict's place, in the order shown, one a sample; None where the answer
             has no such place or the engine cannot tell.
-        failure: why there is no answer; texts are empty then.
+        failure: why there is no answer; texts are empty then. The row is asked again by the next run.
+        unscored: why the answer that came cannot be used; texts are empty then. The row stays without verdict.
     """
 
     texts: tuple[str, ...] = ()
     probabilities: tuple[Mapping[str, float] | None, ...] = ()
     failure: str | None = None
+    unscored: str | None = None
 
 
 class Engine(Protocol):
-    """Something that answers items."""
+    """Something that answers items.
+
+    Attributes:
+        name: as in ``--engine``.
+        alone: whether every item is a batch of its own, because batch-mates have no bearing on an answer.
+    """
 
     name: str
+    alone: bool
 
     def describe(self) -> dict[str, Any]:
         """What decides its answers, for the manifest: model, device, template."""

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from earwitness.errors import UserError
 from earwitness.infer.engine import Answer, Item
-from earwitness.infer.manifest import hash_of, model_hash
-from earwitness.infer.model import TEMPLATES, JudgeModel, ModelFiles
+from earwitness.infer.local import LocalEngine
+from earwitness.infer.model import JudgeModel, ModelFiles
 from earwitness.infer.options import Decoding
 from earwitness.infer.places import verdict_place
 from earwitness.judges.verdicts import parse_verdict
@@ -24,26 +24,16 @@ if TYPE_CHECKING:
 
     from earwitness.infer.decode import Prompt, Sequences
     from earwitness.infer.menu import Menu
-    from earwitness.infer.prompting import HostPrompts
 
 KEPT_CLIPS = 256
 """Clips whose tower output is kept: the other aspects and orders of a pair come right after."""
 
-_TOKEN_BYTES = 3
-"""Bytes of prompt text for one token, roughly; orders items by cost, decides nothing."""
 
-
-class HFEngine:
-    """A judge model in this process. Weights are loaded when the first batch comes, after all checks.
-
-    Attributes:
-        files: what is loaded.
-        decoding: how it answers.
-        template: the host's chat template.
-        sources: clip name to what ``read_audio`` reads, for clips that are not files of that name.
-    """
+class HFEngine(LocalEngine):
+    """A judge model in this process. Weights are loaded when the first batch comes, after all checks."""
 
     name = "hf"
+    alone = False
 
     def __init__(
         self,
@@ -63,13 +53,10 @@ class HFEngine:
             device: see ``JudgeModel``.
             dtype: see ``JudgeModel``.
         """
-        self.files, self.decoding = files, decoding
-        self.template = template or TEMPLATES[files.family]
-        self.sources: dict[str, Any] = {}
+        super().__init__(files, decoding, template)
         self._device, self._dtype = device, dtype
         self._clips: OrderedDict[str, torch.Tensor] = OrderedDict()
         self._menus: dict[tuple[tuple[str, str], ...], Menu] = {}
-        self._counts: dict[str, int] = {}
 
     def with_decoding(self, decoding: Decoding) -> HFEngine:
         """Return an engine on the same loaded model that answers in another way."""
@@ -84,14 +71,6 @@ class HFEngine:
         self._counts.pop(clip, None)
 
     @cached_property
-    def prompts(self) -> HostPrompts:
-        """Tokenizer, processor and template."""
-        from earwitness.infer.prompting import HostPrompts
-
-        folder = self.files.path if (self.files.path / "tokenizer_config.json").is_file() else self.files.weights
-        return HostPrompts(folder, self.template)
-
-    @cached_property
     def model(self) -> JudgeModel:
         """The loaded model."""
         return JudgeModel(self.files, self._device, self._dtype)
@@ -101,11 +80,6 @@ class HFEngine:
         import torch
 
         return torch.from_numpy(self.prompts.forbidden(self.model.vocabulary)).to(self.model.device)
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """SHA-256 over the folders that decide the verdicts."""
-        return hash_of(model_hash(folder) for folder in self.files.folders)
 
     def describe(self) -> dict[str, Any]:
         """See ``Engine``."""
@@ -124,40 +98,6 @@ class HFEngine:
             "dtype": self._dtype,
             "overlong": overlong_policy(),
         }
-
-    def label(self) -> dict[str, str]:
-        """See ``Engine``."""
-        return {"engine": self.name, "path": str(self.files.path), "sha256": self.fingerprint[:16]}
-
-    def size(self, item: Item) -> int:
-        """See ``Engine``; reads the headers of the clips."""
-        audio = sum(self._count(path) for path in item.shown.audios)
-        bound = self._around + audio + len(item.shown.prompt.encode())
-        limit = self._context - (1 if self.decoding.verdict_only else self.decoding.max_new_tokens)
-        if bound > limit and (tokens := len(self._ids(item))) > limit:
-            raise UserError(
-                f"the prompt takes {tokens} tokens ({audio} of them audio), the model has room for {limit} beside the "
-                "answer; shorten the clips or the text, or lower --max-new-tokens"
-            )
-        return audio + (bound - audio) // _TOKEN_BYTES
-
-    @cached_property
-    def _around(self) -> int:
-        """Tokens that the chat template puts around a prompt."""
-        return len(self.prompts.encode("", []))
-
-    @cached_property
-    def _context(self) -> int:
-        from transformers import AutoConfig
-
-        return AutoConfig.from_pretrained(self.files.weights).get_text_config().max_position_embeddings
-
-    def _count(self, path: str) -> int:
-        if path not in self._counts:
-            from earwitness.audio.plugin import audio_tokens
-
-            self._counts[path] = audio_tokens([self._source(path)], self.prompts.processor)[0]
-        return self._counts[path]
 
     def answer(self, batches: Iterable[tuple[int, Sequence[Item]]]) -> Iterator[tuple[int, list[Answer]]]:
         """See ``Engine``. Clips of the next batch are read while the model works on this one."""
@@ -229,12 +169,6 @@ class HFEngine:
                 judged = iter(judge(good, sequences))
                 answers = [next(judged) if answer is None else answer for answer in answers]
         return [answer for answer in answers if answer is not None]
-
-    def _source(self, clip: str) -> Any:
-        return self.sources.get(clip, clip)
-
-    def _ids(self, item: Item) -> np.ndarray:
-        return self.prompts.encode(item.shown.prompt, [self._source(clip) for clip in item.shown.audios])
 
     def _encode(self, item: Item, clips: Sequence[torch.Tensor]) -> np.ndarray:
         ids = self._ids(item)
@@ -314,6 +248,8 @@ class HFEngine:
 
     def _place(self, item: Item, ids: list[int], text: str) -> tuple[list[int], Menu | None]:
         """Return the ids before the verdict, and the menu as its tokens would stand right there."""
+        if not item.shown.judge.labels:
+            return [], None
         verdict = parse_verdict(text, item.shown.judge).verdict
         found = None if verdict is None else verdict_place(text, item.shown.judge, verdict)
         if found is None:

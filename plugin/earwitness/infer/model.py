@@ -41,6 +41,7 @@ class ModelFiles:
         class_name: the transformers class that loads ``weights``.
         weights: the folder with the model's own weights; differs from ``path`` for an adapter.
         adapter: the LoRA adapter's folder, or None.
+        full: whether ``weights`` holds the whole model; False for a thinker alone.
     """
 
     path: Path
@@ -48,6 +49,7 @@ class ModelFiles:
     class_name: str
     weights: Path
     adapter: Path | None
+    full: bool
 
     @property
     def folders(self) -> tuple[Path, ...]:
@@ -82,7 +84,7 @@ def find_model(model: str, base_model: str | None = None) -> ModelFiles:
     kind = _json(weights / "config.json").get("model_type")
     if kind not in _CLASSES:
         raise UserError(f"{weights}: cannot judge with a {kind!r} model; allowed: {', '.join(_CLASSES)}")
-    return ModelFiles(path, *_CLASSES[kind], weights, adapter)
+    return ModelFiles(path, *_CLASSES[kind], weights, adapter, full=not kind.endswith("_thinker"))
 
 
 def _folder(model: str) -> Path:

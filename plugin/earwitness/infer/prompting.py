@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -69,17 +70,20 @@ class HostPrompts:
         ends = {*self._template.get_stop_token_ids(self.tokenizer), self.tokenizer.pad_token_id}
         self.stop: tuple[int, ...] = tuple(sorted(ends))
 
-    def encode(self, prompt: str, audios: Sequence[Any]) -> np.ndarray:
+    def encode(self, prompt: str, audios: Sequence[Any], expand: bool = True) -> np.ndarray:
         """Encode a user message up to where the answer begins.
 
         Args:
             prompt: with one ``<audio>`` for each clip.
             audios: what ``read_audio`` reads; of files, only headers are looked at.
+            expand: one audio token for each embedding; else one for each clip, for engines that expand it themselves.
 
-        Returns: (tokens,) int64, audio tokens expanded.
+        Returns: (tokens,) int64.
         """
         messages = [{"role": "user", "content": prompt}, {"role": "assistant", "content": ""}]
-        expanded = self._template.mm_plugin.process_messages(messages, [], [], list(audios), self.processor)
+        plugin = copy(self._template.mm_plugin)
+        plugin.expand_mm_tokens = expand
+        expanded = plugin.process_messages(messages, [], [], list(audios), self.processor)
         ids, _ = self._template.encode_oneturn(self.tokenizer, expanded)
         return np.array(ids, dtype=np.int64)
 

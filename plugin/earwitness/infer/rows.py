@@ -38,8 +38,8 @@ def prediction(item: Item, answer: Answer, model: Any, decoding: Decoding) -> di
     readings = [parse_verdict(text, judge) for text in texts]
     shown = _mean([scores for scores in answer.probabilities if scores is not None])
     unscored: str | None
-    if answer.failure is not None:
-        chosen, verdict, unscored = None, None, f"not judged: {answer.failure}"
+    if answer.failure is not None or answer.unscored is not None:
+        chosen, verdict, unscored = None, None, answer.unscored or f"not judged: {answer.failure}"
     else:
         chosen, verdict, unscored = _vote(readings, shown)
     if verdict is not None and in_tie_band(shown, decoding.tie_band):

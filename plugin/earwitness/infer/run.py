@@ -179,7 +179,7 @@ def _manifest(
         "clips": hash_of([path, clip_state(path)] for path in clips),
         "engine": engine.describe(),
         "decoding": decoding.to_json(),
-        "batches": {"size": options.batch_size, "tokens": options.batch_tokens},
+        "batches": None if engine.alone else {"size": options.batch_size, "tokens": options.batch_tokens},
         "versions": versions(),
     }
 
@@ -203,7 +203,7 @@ def _check(items: Sequence[Item], engine: Engine, options: RunOptions) -> Plan:
             hint = "mend them (where clips are elsewhere: --media-dir), or leave them unscored with --skip-bad"
             raise UserError("\n".join([*told, f"{count}; {hint}"]))
         print(f"{count} and stay unscored:", *told, sep="\n", file=sys.stderr)
-    return make_plan(items, sizes, bad, options.batch_size, options.batch_tokens)
+    return make_plan(items, sizes, bad, 1 if engine.alone else options.batch_size, options.batch_tokens)
 
 
 def _judge(plan: Plan, engine: Engine, paths: RunPaths, decoding: Decoding, options: RunOptions) -> Summary:

@@ -1,0 +1,228 @@
+"""The engines that leave the model to others: a server over HTTP, and vLLM behind a stand-in."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+import json
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from infer_data import records_of, write_pairs
+from openai_server import OpenAIServer, Raw, Status, Text
+
+from earwitness.errors import UserError
+from earwitness.infer.api_engine import APIEngine
+from earwitness.infer.engine import make_items
+from earwitness.infer.listed import label_probabilities
+from earwitness.infer.model import find_model
+from earwitness.infer.options import Decoding
+from earwitness.infer.run import RunOptions, Summary, judge_records
+from earwitness.infer.vllm_engine import VLLMEngine
+from earwitness.judges.spec import JudgeSpec
+from earwitness.llm.endpoint import Endpoint
+
+PLAIN = JudgeSpec.of_type("pairwise")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return write_pairs(tmp_path, pairs=4)
+
+
+def louder(body: dict[str, Any]) -> str:
+    """Hear both clips and name the longer one: an answer that depends on what travelled, and on its order."""
+    parts = body["messages"][0]["content"]
+    clips = [part["audio_url"]["url"] for part in parts if part["type"] == "audio_url"]
+    lengths = [len(soundfile.read(io.BytesIO(base64.b64decode(url.partition(",")[2])))[0]) for url in clips]
+    return "Tie\nalike" if lengths[0] == lengths[1] else f"{1 if lengths[0] > lengths[1] else 2}\nlonger"
+
+
+def judged(server: OpenAIServer, data: Path, out: Path, **options: Any) -> Summary:
+    limits = {"attempts": 2, "backoff": 0.01, **options.pop("limits", {})}
+    decoding = options.pop("decoding", Decoding())
+    engine = APIEngine(Endpoint(server.url, "judge", **limits), decoding, logprobs=options.pop("logprobs", False))
+    settings = RunOptions(**{"orders": "both", "quiet": True, **options})
+    return judge_records(records_of(data), engine, str(out), decoding, settings)
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_a_server_is_asked_what_a_model_would_be(data: Path, tmp_path: Path) -> None:
+    with OpenAIServer(louder, latency=0.02) as server:
+        rows = lines(judged(server, data, tmp_path / "out.jsonl").predictions)
+        assert server.peak > 4
+        body = server.requests[0]
+    prompts = {record.prompt for record in records_of(data)}
+    texts = [part.get("text", "<audio>") for part in body["messages"][0]["content"]]
+    assert "".join(texts) in prompts
+    assert (body["temperature"], body["max_tokens"], body["model"]) == (0.0, 256, "judge")
+    lengths = {path: len(soundfile.read(path)[0]) for path in {path for row in rows for path in row["audios"]}}
+    for row in rows:
+        one, two = (lengths[path] for path in row["audios"])
+        assert row["shown_verdict"] == ("tie" if one == two else "first" if one > two else "second")
+        assert row["rationale"] == ("alike" if one == two else "longer")
+        assert row["model"] == {"engine": "api", "path": "judge", "server": server.url}
+    assert [row["id"] for row in rows[::2]] == [record.id for record in records_of(data)]
+    assert all(one["verdict"] == two["verdict"] for one, two in zip(rows[::2], rows[1::2], strict=True))
+
+
+def test_rows_that_fail_are_asked_again_by_the_next_run_alone(data: Path, tmp_path: Path) -> None:
+    with OpenAIServer(louder) as server:
+        server.script = [Status(500), Status(500)] * 3
+        with pytest.raises(UserError, match=r"3 of 16 rows failed, first plain, row .*: server: .*; 13 are safe"):
+            judged(server, data, tmp_path / "out.jsonl", limits={"concurrency": 1})
+        before = len(server.requests)
+        assert judged(server, data, tmp_path / "out.jsonl", limits={"concurrency": 1}).resumed == 13
+        assert len(server.requests) == before + 3
+        judged(server, data, tmp_path / "whole.jsonl")
+    assert (tmp_path / "out.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+
+
+def test_a_server_that_answers_nothing_stops_the_run(data: Path, tmp_path: Path) -> None:
+    with OpenAIServer(lambda body: Status(404, message="no such model")) as server:
+        with pytest.raises(UserError, match=r"all of 8 requests failed: refused: status 404: no such model"):
+            judged(server, data, tmp_path / "out.jsonl", limits={"concurrency": 1})
+        assert len(server.requests) == 8
+
+
+def test_an_answer_that_was_cut_off_stays_unscored(data: Path, tmp_path: Path) -> None:
+    with OpenAIServer(lambda body: Text("1\nbecause", finish="length")) as server:
+        rows = lines(judged(server, data, tmp_path / "out.jsonl").predictions)
+    assert {row["verdict"] for row in rows} == {None}
+    assert rows[0]["unscored"] == "truncated: cut off after 5 tokens; raise --max-new-tokens"
+
+
+def completion(text: str, tokens: list[tuple[str, dict[str, float]]]) -> Raw:
+    """A reply with the likeliest tokens of each place, as probabilities."""
+    content = [
+        {
+            "token": token,
+            "logprob": math.log(shares[token]),
+            "top_logprobs": [{"token": name, "logprob": math.log(share)} for name, share in shares.items()],
+        }
+        for token, shares in tokens
+    ]
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", "content": text},
+        "finish_reason": "stop",
+        "logprobs": {"content": content},
+    }
+    return Raw(json.dumps({"model": "m", "choices": [choice], "usage": {}}).encode())
+
+
+def test_label_probabilities_come_from_the_listed_tokens(data: Path, tmp_path: Path) -> None:
+    listed = {"1": 0.5, "2": 0.3, "T": 0.1, "the": 0.1}
+    with OpenAIServer(
+        lambda body: completion("1\nx", [("1", listed), ("\n", {"\n": 1.0}), ("x", {"x": 1.0})])
+    ) as server:
+        rows = lines(judged(server, data, tmp_path / "out.jsonl", logprobs=True).predictions)
+        assert server.requests[0]["top_logprobs"] == 20
+    straight = {"first": 0.5555556, "second": 0.3333333, "tie": 0.1111111}
+    assert rows[0]["probabilities"] == straight
+    assert rows[1]["probabilities"] == {"first": 0.3333333, "second": 0.5555556, "tie": 0.1111111}
+
+
+def of(tokens: list[tuple[str, dict[str, float]]], judge: JudgeSpec = PLAIN) -> dict[str, float] | None:
+    text = "".join(token for token, _ in tokens)
+    answer = json.loads(completion(text, tokens).body)["choices"][0]
+    return label_probabilities(text, answer["logprobs"], judge)
+
+
+def test_listed_tokens_are_read_where_and_as_the_label_stands() -> None:
+    thinks = dataclasses.replace(PLAIN, chain_of_thought=True)
+    certain = {"<think>1</think><answer>": 1.0}
+    assert of(
+        [(next(iter(certain)), certain), ("\n2", {"\n2": 0.6, "\n1": 0.2}), ("</answer>", {"</answer>": 1.0})], thinks
+    ) == (pytest.approx({"first": 0.25, "second": 0.75, "tie": 0.0}))
+    assert of([("Tie", {"Tie": 0.4, "tie": 0.5, "1": 0.4})]) == pytest.approx({"first": 0.5, "second": 0.0, "tie": 0.5})
+    assert of([("Response 2 is better.", {"Response 2 is better.": 1.0})]) is None
+    alike = dataclasses.replace(PLAIN, labels={"first": "Response 1", "second": "Response 2", "tie": "Tie"})
+    assert of([("Response", {"Response": 0.9, "Tie": 0.1}), (" 1", {" 1": 1.0})], alike) is None
+    assert label_probabilities("1", None, PLAIN) is None
+    assert label_probabilities("1", {"content": [{"token": "2", "logprob": 0.0}]}, PLAIN) is None
+
+
+def test_clips_of_other_formats_travel_as_wave(data: Path, tmp_path: Path) -> None:
+    samples, rate = soundfile.read(data / "clip0.wav")
+    soundfile.write(data / "clip0.flac", samples, rate)
+    rows = (data / "pairs.jsonl").read_text().replace("clip0.wav", "clip0.flac")
+    (data / "pairs.jsonl").write_text(rows)
+    with OpenAIServer(louder) as server:
+        judged(server, data, tmp_path / "out.jsonl")
+        urls = [
+            part["audio_url"]["url"] for part in server.requests[0]["messages"][0]["content"] if "audio_url" in part
+        ]
+    assert all(url.startswith("data:audio/wav;base64,") for url in urls)
+
+
+class StandIn:
+    """What ``vllm.LLM`` takes and gives, with a judge that names the longer clip."""
+
+    def __init__(self, **options: Any) -> None:
+        self.options = options
+
+    def generate(self, prompts: list, sampling: list, **_: Any) -> Iterator[Any]:
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(self.options["tokenizer"])
+        for prompt, settings in zip(prompts, sampling, strict=True):
+            clips = prompt["multi_modal_data"]["audio"]
+            placeholder = tokenizer.convert_tokens_to_ids("<|AUDIO|>")
+            assert prompt["prompt_token_ids"].count(placeholder) == len(clips) == 2
+            assert all(rate == 16000 and samples.dtype == np.float32 for samples, rate in clips)
+            text = "1" if len(clips[0][0]) > len(clips[1][0]) else "2"
+            (token,) = tokenizer.encode(text)
+            assert token in settings.allowed_token_ids
+            listed = {token: SimpleNamespace(decoded_token=text, logprob=math.log(0.8))}
+            listed[0] = SimpleNamespace(decoded_token="Tie", logprob=math.log(0.2))
+            yield SimpleNamespace(outputs=[SimpleNamespace(text=text, token_ids=[token], logprobs=[listed])])
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("vllm")
+    module.LLM, module.SamplingParams, module.__version__ = StandIn, SimpleNamespace, "0"  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "vllm", module)
+
+
+def test_vllm_gets_token_prompts_and_clips_and_its_lists_become_probabilities(
+    stand_in: None, data: Path, tmp_path: Path, tiny_models: dict[str, Path]
+) -> None:
+    engine = VLLMEngine(find_model(str(tiny_models["qwen2_5_omni"])), Decoding(verdict_only=True))
+    settings = RunOptions(orders="ab", quiet=True)
+    judge_records(records_of(data), engine, str(tmp_path / "out.jsonl"), engine.decoding, settings)
+    for row in lines(tmp_path / "out.jsonl"):
+        one, two = (len(soundfile.read(path)[0]) for path in row["audios"])
+        winner = "first" if one > two else "second"
+        assert row["verdict"] == winner
+        assert row["probabilities"] == {"first": 0.0, "second": 0.0, "tie": 0.2, winner: 0.8}
+
+
+def test_without_vllm_its_engine_says_what_to_install(tiny_models: dict[str, Path]) -> None:
+    with pytest.raises(UserError, match=r"needs vLLM.*pip install"):
+        VLLMEngine(find_model(str(tiny_models["qwen2_audio"])), Decoding())
+
+
+def test_a_prompt_for_an_engine_that_expands_clips_itself_is_the_same_but_for_that(
+    tiny_models: dict[str, Path], data: Path, stand_in: None
+) -> None:
+    engine = VLLMEngine(find_model(str(tiny_models["qwen3_omni"])), Decoding())
+    (item,) = make_items(records_of(data, limit=1), ["ab"])
+    whole = engine.prompts.encode(item.shown.prompt, item.shown.audios).tolist()
+    short = engine.prompts.encode(item.shown.prompt, item.shown.audios, expand=False).tolist()
+    token = engine.prompts.tokenizer.convert_tokens_to_ids("<|audio_pad|>")
+    collapsed = [one for place, one in enumerate(whole) if one != token or whole[place - 1] != token]
+    assert short == collapsed
+    assert short.count(token) == 2
