@@ -93,7 +93,6 @@ setup(
         "accelerate>=1.11,<1.12",
         # Reading, degrading and speaking
         "av>=16.0,<17",
-        "audiomentations>=0.43,<0.44",
         "espeakng-loader>=0.2.4,<0.3",
         "numpy>=2.3,<3",
         "scipy>=1.17,<2",
@@ -101,9 +100,13 @@ setup(
         "soxr>=0.5,<2",
         # Data, prompts, servers
         "aiohttp>=3.14,<4",
+        "huggingface-hub>=1.33,<2",
         "jinja2>=3.1.6,<4",
         "packaging>=24",
         "pyarrow>=20",
+        "tokenizers>=0.22,<0.23",
+        "tqdm>=4.70,<5",
+        "xxhash>=4.1,<5",
         # What the host needs for `do_predict` with `predict_with_generate`, and does not install
         "jieba>=0.42,<0.43",
         "nltk>=3.10,<4",

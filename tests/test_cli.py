@@ -12,7 +12,7 @@ from earwitness import cli
 from earwitness.cli.main import commands
 from earwitness.errors import UserError
 
-HEAVY = ("torch", "transformers", "llamafactory", "datasets", "numpy", "scipy", "audiomentations")
+HEAVY = ("torch", "transformers", "llamafactory", "datasets", "numpy", "scipy")
 
 
 def earwitness(*arguments: str) -> subprocess.CompletedProcess:
