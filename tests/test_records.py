@@ -124,6 +124,8 @@ def test_ids_are_stable_and_do_not_depend_on_the_label(tmp_path):
         ({"audio_b": ""}, ["audio_b", "empty"]),
         ({"audio_b": {"bytes": "x"}}, ["audio_b", "path of a clip"]),
         ({"rationale": ["x"]}, ["rationale", "must hold text"]),
+        ({"rationale": "Clear.\n2\nNoisy."}, ["would be read as", "several verdicts: first, second"]),
+        ({"rationale": "Clear. <answer>2</answer>"}, ["would be read as: second"]),
     ],
 )
 def test_a_wrong_row_is_named_with_what_is_allowed(tmp_path, change, named):
@@ -224,6 +226,26 @@ def test_a_score_off_the_scale_is_refused(tmp_path, score):
     (record,) = load(tmp_path, [row], info)
     assert (record.reference, record.response) == (4.0, "4")
     assert "score" in refuse(tmp_path, [{**row, "score": score}], info)
+
+
+def test_a_template_that_needs_more_than_the_row_has(tmp_path):
+    info = judge(template="sagelm/pairwise")
+    message = refuse(tmp_path, [PAIR, {**PAIR, "id": "p2", "text": None}], info)
+    assert "row 2: template 'sagelm/pairwise' needs a value that this row lacks: 'question' is undefined" in message
+
+
+def test_references_that_the_answer_itself_states(tmp_path):
+    pair = {"audio_a": "a", "audio_b": "b", "thinking": "Overall Quality: B is better than A", "answer": "B is clean."}
+    info = {**PAIRS, "columns": {}, "judge": {"type": "speecheval_comparison", "chain_of_thought": True}}
+    (record,) = load(tmp_path, [pair], info)
+    assert record.reference == "second"
+    assert record.swapped().reference == "first"
+    clip = {"audio": "a", "answer": "A clear voice.\nMOS: 4.5"}
+    info = {"file_name": "pairs.jsonl", "formatting": "speech_clip", "judge": {"type": "alld_mos"}}
+    assert [record.reference for record in load(tmp_path, [clip, {"audio": "b", "answer": "Clear."}], info)] == [
+        4.5,
+        None,
+    ]
 
 
 def test_one_declared_aspect_needs_no_column(tmp_path):

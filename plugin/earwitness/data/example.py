@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from earwitness.judges import parse
 from earwitness.judges.answers import mirror_verdict
 from earwitness.judges.spec import JudgeSpec
 
@@ -73,3 +74,11 @@ def cell(row: Mapping[str, Any], column: str) -> Any:
     if isinstance(value, str) and not value.strip():
         return None
     return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def stated_reference(response: str, judge: JudgeSpec) -> Reference | None:
+    """Return the truth that a response states by itself, None where it states none that the judge's parser can read."""
+    read = parse(response, judge)
+    if read.unscored is not None:
+        return None
+    return next((value for value in (read.verdict, read.score) if value is not None), dict(read.scores) or None)

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from earwitness.data.entries import Entry
-from earwitness.data.example import Example, Reference, cell
+from earwitness.data.example import Example, Reference, cell, stated_reference
 from earwitness.errors import RowError
+from earwitness.judges import parse
 from earwitness.judges.answers import mirror_answer
 from earwitness.judges.mirror import mirror_text
 from earwitness.judges.prompts import AUDIO_PLACEHOLDER, neutralize_control
@@ -133,8 +134,11 @@ def _labels(response: str | None, judge: JudgeSpec) -> tuple[Reference | None, s
     """Return the truth that a labelled row states, and its response for the clips in the other order."""
     if response is None:
         return None, None
-    if not judge.labels or judge.kind.target == "text":
-        return None, mirror_text(response, judge.clip_names) if judge.kind.clips == 2 else None
+    if judge.kind.target not in ("verdict", "verdict_last"):
+        reference = stated_reference(response, judge)
+        if reference is None and judge.kind.target != "text":
+            raise RowError(f"response is not labelled: {parse(response, judge).unscored}", response)
+        return reference, mirror_text(response, judge.clip_names) if judge.kind.clips == 2 else None
     found = parse_verdict(response, judge, strict=True)
     verdict = found.verdict
     if verdict is None and "tie" in judge.labels and response.strip().partition("\n")[0].strip() == "T":

@@ -10,7 +10,7 @@ from typing import Any
 
 from earwitness.data.entries import load_entry
 from earwitness.data.example import Example, Reference, mirror_reference
-from earwitness.data.examples import row_to_example
+from earwitness.data.examples import row_to_example, training_example
 from earwitness.errors import RowError
 from earwitness.files import BadRows, numbered_rows
 from earwitness.judges.spec import JudgeSpec
@@ -66,6 +66,7 @@ def load_records(
     media_dir: str | os.PathLike[str] | None = None,
     limit: int | None = None,
     bad: BadRows | None = None,
+    as_trained: bool = False,
 ) -> list[Record]:
     """Read a dataset of ``dataset_info.json`` as records.
 
@@ -75,6 +76,7 @@ def load_records(
         media_dir: what relative clip paths start from; ``dataset_dir`` by default, as in the host.
         limit: read no more than this many records.
         bad: takes bad rows; without it the first one is raised.
+        as_trained: in the order of clips that the judge's ``order_swap`` shows in training (`training_example`).
 
     Raises:
         UserError: the entry or its file cannot be read.
@@ -84,13 +86,14 @@ def load_records(
     path = entry.path(dataset_dir)
     bad = bad or BadRows()
     folder = dataset_dir if media_dir is None else media_dir
+    to_example = training_example if as_trained else row_to_example
     records: list[Record] = []
     rows_by_id: dict[str, int] = {}
     for number, row in numbered_rows(path, bad):
         if limit is not None and len(records) >= limit:
             break
         try:
-            record = _record(row_to_example(row, entry), name, number, folder)
+            record = _record(to_example(row, entry), name, number, folder)
             if record.id in rows_by_id:
                 raise RowError(
                     f"id {record.id!r} is already that of row {rows_by_id[record.id]}; ids must differ", record.id

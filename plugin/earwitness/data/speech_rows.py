@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from earwitness.data.entries import Entry
-from earwitness.data.example import Example, Reference, cell
+from earwitness.data.example import Example, Reference, cell, stated_reference
 from earwitness.errors import RowError
 from earwitness.judges import answers, prompts
 from earwitness.judges.kinds import CLIP_COLUMNS
 from earwitness.judges.prompts import neutralize
 from earwitness.judges.text import listed
+from earwitness.judges.verdicts import parse_verdict
 
 
 def speech_example(row: Mapping[str, Any], entry: Entry) -> Example:
@@ -42,6 +43,9 @@ class _SpeechRow:
         if answer is not None and judge.kind.clips == 2:
             verdict = None if judge.kind.target == "text" else str(reference)
             mirrored = answers.mirror_answer(judge, verdict, rationale, thinking)
+        response = None if answer is None else answers.respond(judge, answer, thinking)
+        if response is not None:
+            reference = self._checked(response, reference)
         return Example(
             judge=judge,
             id=self._text("id"),
@@ -49,7 +53,7 @@ class _SpeechRow:
             prompt=prompts.render(judge, aspect=aspect, question=question, row=meta),
             audios=audios,
             reference=reference,
-            response=None if answer is None else answers.respond(judge, answer, thinking),
+            response=response,
             mirrored=mirrored,
             meta=meta,
         )
@@ -114,6 +118,21 @@ class _SpeechRow:
             reference = self._score("score", self._cell("score"))
         return reference, answer, answer
 
+    def _checked(self, response: str, reference: Reference | None) -> Reference | None:
+        """Return the truth that the response states where no column does; both must agree for judges with a menu."""
+        if reference is None:
+            return stated_reference(response, self.judge)
+        if self.judge.kind.target in ("verdict", "verdict_last"):
+            read = parse_verdict(response, self.judge)
+            if read.verdict != reference:
+                found = read.verdict or read.unscored
+                raise RowError(
+                    f"the response for verdict {reference!r} would be read as: {found}; its rationale or thinking must "
+                    "hold no tags and no line that is a label",
+                    response,
+                )
+        return reference
+
     def _verdict(self) -> str | None:
         value = self._cell("verdict")
         if value is None:
@@ -168,8 +187,7 @@ class _SpeechRow:
             if isinstance(raw, float) and math.isnan(raw):
                 raise RowError(f"{name} is NaN; leave the cell empty for unlabelled rows", raw)
             return None
-        assert self.judge.scale is not None
-        low, high = (float(bound) for bound in self.judge.scale)
+        low, high = self.judge.bounds
         try:
             score = math.nan if isinstance(value, bool) else float(value)
         except (TypeError, ValueError):

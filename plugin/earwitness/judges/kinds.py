@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from earwitness.judges.judgement import Judgement
+    from earwitness.judges.spec import JudgeSpec
 
 Target = Literal["verdict", "verdict_last", "score", "scores", "text"]
 """What a judge answers, hence which columns a labelled row needs:
@@ -42,6 +46,7 @@ class JudgeType:
         aspects: the aspects that the source defines; empty when any aspect may be asked.
         written_aspects: aspects whose prompt says something else than their name.
         scale: lowest and highest number, or ordered words from worst to best; None for judges without scores.
+        read: takes an answer apart.
         needs_aspect: whether a row without an aspect is an error.
     """
 
@@ -50,6 +55,7 @@ class JudgeType:
     target: Target
     template: str
     clip_names: tuple[str, ...]
+    read: Callable[[Any, JudgeSpec], Judgement]
     labels: Mapping[str, str] = field(default_factory=dict)
     optional_labels: tuple[str, ...] = ()
     aspects: tuple[str, ...] = ()

@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
+from earwitness.judges import authenticity, prose
 from earwitness.judges.text import bare
+from earwitness.judges.words import FIRST, NOUNS, SECOND, VERBS
 
-FIRST, SECOND = "\ue001", "\ue002"
-"""Stand-ins for the two clips in normalised text: private characters, which are no word characters."""
-
-SIDES = {FIRST: "first", SECOND: "second"}
-NOUNS = (
-    r"(?:response|answer|option|choice|audio|clip|sample|speech|recording|candidate|reply|output|version|speaker|"
-    r"system|model|assistant|utterance|file|number)"
-)
-VERBS = (
-    r"(?:is|was|are|were|sounds?|seems?|appears?|feels?|looks?|performs?|performed|does|has been|"
-    r"comes across as|turns out|remains)"
-)
 TIES = frozenset(("tie", "tied", "draw", "equal", "even", "same", "the same", "no preference", "equally good"))
 _ORDINALS = {"first": FIRST, "1st": FIRST, "second": SECOND, "2nd": SECOND}
-_WORDS = {"1": "one", "2": "two"}
+_NUMBERS = {"1": "one", "2": "two"}
 _BLANKS = re.compile(r"[^\S\n]+")
 _LINE_ENDS = re.compile(r" ?\n[ \n]*")
 _NOISE = re.compile(r"[*`\"“”„«»\[\]{}]|\\boxed|\$")
+
+
+Claims = Callable[[str], tuple[set[str], set[str]]]
 
 
 @dataclass(frozen=True)
@@ -37,15 +31,19 @@ class Names:
         labels: label without decoration to canonical verdict.
         written: label as the menu writes it to canonical verdict.
         words: other texts that are a verdict when they stand alone.
-        marks: the character that tells the clips apart, to its stand-in; empty where there is none.
-        reference: finds a clip in text whose case is kept; the group that matched tells which.
+        sides: stand-in to canonical verdict.
+        reference: finds what stand-ins replace, in text whose case is kept.
+        stand_in: tells which, from a match.
+        claims: collects what a normalised text states and what it concludes.
     """
 
     labels: dict[str, str]
     written: dict[str, str]
     words: dict[str, str]
-    marks: dict[str, str]
+    sides: dict[str, str]
     reference: re.Pattern[str]
+    stand_in: Callable[[re.Match[str]], str]
+    claims: Claims
 
     def alone(self, line: str) -> str | None:
         """Return the verdict that a line is and nothing else, or None."""
@@ -54,22 +52,13 @@ class Names:
             return self.labels[text]
         if text in self.words:
             return self.words[text]
-        side = self.normalise(line).strip(" .,:;!?()#>-")
-        return SIDES.get(side)
+        return self.sides.get(self.normalise(line).strip(" .,:;!?()#>-"))
 
     def normalise(self, text: str) -> str:
-        """Return the text folded, without Markdown, quotes and runs of blanks, with stand-ins where it names a clip."""
+        """Return the text folded, without Markdown, quotes and runs of blanks, with stand-ins for what it names."""
         text = unicodedata.normalize("NFKC", text).replace("’", "'")
         text = _LINE_ENDS.sub("\n", _BLANKS.sub(" ", _NOISE.sub("", text)))
-        return self.reference.sub(self._stand_in, text).casefold()
-
-    def _stand_in(self, match: re.Match[str]) -> str:
-        mark = match["named"] or match["paren"] or match["bare"]
-        if mark is not None:
-            return self.marks[mark if mark in self.marks else mark.upper()]
-        if match["label"] is not None:
-            return {"first": FIRST, "second": SECOND}[self.labels[bare(match["label"])]]
-        return _ORDINALS[(match["ordinal"] or match["alone"]).casefold()]
+        return self.reference.sub(self.stand_in, text).casefold()
 
 
 @lru_cache(maxsize=64)
@@ -77,18 +66,50 @@ def names_of(labels: tuple[tuple[str, str], ...], clip_names: tuple[str, ...]) -
     """Compile the names of one menu.
 
     Args:
-        labels: (canonical verdict, label) pairs.
+        labels: (canonical verdict, label) pairs: of first, second, tie, or of real, fake.
         clip_names: what the prompt calls the clips.
     """
+    return _truths(labels) if "real" in dict(labels) else _preferences(labels, clip_names)
+
+
+def _truths(labels: tuple[tuple[str, str], ...]) -> Names:
+    patterns = {"real": authenticity.REAL, "fake": authenticity.FAKE}
+    for verdict, label in labels:
+        patterns[verdict] = f"{re.escape(bare(label))}|{patterns[verdict]}"
+    real, fake = patterns["real"], patterns["fake"]
+    reference = re.compile(rf"(?<![\w-])(?:(?P<real>{real})|(?P<fake>{fake}))(?![\w-])", re.IGNORECASE)
+    return Names(
+        labels={bare(label): verdict for verdict, label in labels},
+        written={label: verdict for verdict, label in labels},
+        words={},
+        sides=authenticity.SIDES,
+        reference=reference,
+        stand_in=lambda match: FIRST if match["real"] else SECOND,
+        claims=authenticity.authenticity,
+    )
+
+
+def _preferences(labels: tuple[tuple[str, str], ...], clip_names: tuple[str, ...]) -> Names:
     menu = {bare(label): verdict for verdict, label in labels}
     marks = _marks(dict(labels), clip_names)
     words = {word: verdict for word, verdict in _lone_words(marks, "tie" in menu.values()).items() if word not in menu}
+
+    def stand_in(match: re.Match[str]) -> str:
+        mark = match["named"] or match["paren"] or match["bare"]
+        if mark is not None:
+            return marks[mark.upper()]
+        if match["label"] is not None:
+            return FIRST if menu[bare(match["label"])] == "first" else SECOND
+        return _ORDINALS[(match["ordinal"] or match["alone"]).casefold()]
+
     return Names(
-        menu,
-        {label: verdict for verdict, label in labels},
-        words,
-        marks,
-        re.compile("|".join(_references(labels, marks))),
+        labels=menu,
+        written={label: verdict for verdict, label in labels},
+        words=words,
+        sides=prose.SIDES,
+        reference=re.compile("|".join(_references(labels, marks))),
+        stand_in=stand_in,
+        claims=prose.preferences,
     )
 
 
@@ -107,8 +128,8 @@ def _marks(labels: dict[str, str], clip_names: tuple[str, ...]) -> dict[str, str
 
 
 def _lone_words(marks: dict[str, str], has_tie: bool) -> dict[str, str]:
-    words = {word: SIDES[side] for word, side in _ORDINALS.items()}
-    words.update({_WORDS[mark]: SIDES[side] for mark, side in marks.items() if mark in _WORDS})
+    words = {word: prose.SIDES[side] for word, side in _ORDINALS.items()}
+    words.update({_NUMBERS[mark]: prose.SIDES[side] for mark, side in marks.items() if mark in _NUMBERS})
     if has_tie:
         words.update(dict.fromkeys((*TIES, "t"), "tie"))
     return words

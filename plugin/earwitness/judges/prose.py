@@ -9,11 +9,12 @@ of them concludes ("overall", "therefore").
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from earwitness.judges.naming import FIRST, NOUNS, SECOND, SIDES, VERBS
+from earwitness.judges.words import EDGE, FIRST, NOUNS, SECOND, SIDE, VERBS
 
-_SIDE = f"[{FIRST}{SECOND}]"
+SIDES = {FIRST: "first", SECOND: "second"}
+
 _OTHER = {FIRST: "second", SECOND: "first"}
 _NO_SIDE = rf"[^,()\n{FIRST}{SECOND}]"
 _SENTENCE = re.compile(r"(?<=[.!?。！？])\s+|\n+|;")
@@ -40,9 +41,9 @@ _FILL = (
 _BETTER = r"(?:better(?!\s+(?:\w+ed|known)\b)|best|superior|preferable|preferred|favou?red|stronger|winner|winning)"
 _WORSE = r"(?:worse|worst|inferior|weaker|poorer|loser)"
 _QUALITY = r"(?:(?:overall|audio|sound|speech)\s+)?(?:quality|performance)"
-_ALONE = rf"(?!\s*(?:,|/|&|or\b|and\b)\s*{_SIDE})"
-_SINGLE = "".join(rf"(?<!{_SIDE} {word} )" for word in ("and", "or", "nor", "&"))
-_SUBJECT = rf"{_SINGLE}(?P<side>{_SIDE})(?:'s\s+{_QUALITY})?{_MID}"
+_ALONE = rf"(?!\s*(?:,|/|&|or\b|and\b)\s*{SIDE})"
+_SINGLE = "".join(rf"(?<!{SIDE} {word} )" for word in ("and", "or", "nor", "&"))
+_SUBJECT = rf"{_SINGLE}(?P<side>{SIDE})(?:'s\s+{_QUALITY})?{_MID}"
 _IS = r"\s*(?:\b(?:is|was|would be|goes to)\b|:|=|->)(?:\s+\w+ly)?\s*"
 _HEAD = rf"(?:\s+(?:{NOUNS}|one|overall|of the two|quality|here)){{0,3}}"
 
@@ -52,24 +53,24 @@ _FOR = (
     rf"(?:better|superior|higher|best)\s+{_QUALITY}\b",
     rf"{_SUBJECT}\s+(?:beats?|outperforms?|outperformed|surpasses|exceeds|defeats?|outshines|wins?|won)\b",
     rf"\b(?:prefer|choose|chose|pick|picked|select|selected|favou?r|vote for|go with|opt for|recommend)(?:s|ed|red)?"
-    rf"(?:\s+(?:the|clip|audio|as|is)){{0,2}}\s+(?P<side>{_SIDE}){_ALONE}",
-    rf"\b{_BETTER}{_HEAD}{_IS}(?P<side>{_SIDE}){_ALONE}",
-    rf"\b(?:rate|rated|consider|find|judge|deem)\s+(?P<side>{_SIDE})\s+(?:as\s+|to be\s+)?(?:the\s+)?{_BETTER}\b",
-    rf"^\W*(?P<side>{_SIDE})\s+{_BETTER}(?=\s+than\b|\W*$)",
-    rf"^\W*{_BETTER}\s+(?P<side>{_SIDE})\W*$",
-    rf"^\W*(?:it's|it\s+is|that's|definitely|clearly|i\s+think|i'd\s+say|i\s+say)\s+(?P<side>{_SIDE})\W*$",
-    rf"^\W*(?P<side>{_SIDE})\s*>{{1,3}}\s*{_SIDE}\W*$",
+    rf"(?:\s+(?:the|clip|audio|as|is)){{0,2}}\s+(?P<side>{SIDE}){_ALONE}",
+    rf"\b{_BETTER}{_HEAD}{_IS}(?P<side>{SIDE}){_ALONE}",
+    rf"\b(?:rate|rated|consider|find|judge|deem)\s+(?P<side>{SIDE})\s+(?:as\s+|to be\s+)?(?:the\s+)?{_BETTER}\b",
+    rf"^{EDGE}(?P<side>{SIDE})\s+{_BETTER}(?=\s+than\b|{EDGE}$)",
+    rf"^{EDGE}{_BETTER}\s+(?P<side>{SIDE}){EDGE}$",
+    rf"^{EDGE}(?:it's|it\s+is|that's|definitely|clearly|i\s+think|i'd\s+say|i\s+say)\s+(?P<side>{SIDE}){EDGE}$",
+    rf"^{EDGE}(?P<side>{SIDE})\s*>{{1,3}}\s*(?!(?P=side)){SIDE}{EDGE}$",
 )
 _AGAINST = (
     rf"{_SUBJECT}\s+{VERBS}{_FILL}\s+{_WORSE}\b",
     rf"{_SUBJECT}\s+(?:{VERBS}\s+not|isn't|wasn't|does(?:n't| not) sound)\s+(?:quite\s+|nearly\s+)?as\s+good\b",
     rf"{_SUBJECT}\s+(?:loses|lost)\b",
-    rf"\b{_WORSE}{_HEAD}{_IS}(?P<side>{_SIDE}){_ALONE}",
-    rf"^\W*(?P<side>{_SIDE})\s*<{{1,3}}\s*{_SIDE}\W*$",
+    rf"\b{_WORSE}{_HEAD}{_IS}(?P<side>{SIDE}){_ALONE}",
+    rf"^{EDGE}(?P<side>{SIDE})\s*<{{1,3}}\s*(?!(?P=side)){SIDE}{EDGE}$",
 )
 
 _PLURAL = rf"(?:\s+(?:of\s+)?(?:the\s+|these\s+)?(?:two\s+)?(?:{NOUNS}s?\s+)?(?:{NOUNS}s|them))"
-_TWO = rf"(?:\bboth{_PLURAL}?|\bthey|\b(?:the|these)(?:\s+two)?{_PLURAL}|\bthe two|{_SIDE}\s*(?:and|&)\s*{_SIDE})"
+_TWO = rf"(?:\bboth{_PLURAL}?|\bthey|\b(?:the|these)(?:\s+two)?{_PLURAL}|\bthe two|{SIDE}\s*(?:and|&)\s*{SIDE})"
 _EQUALLY = (
     r"equally\s+(?:good|bad|well|poor|poorly|strong|weak|matched|preferable|acceptable|effective|helpful|honest|"
     r"truthful|accurate|correct|incorrect|valid|natural|fine|great|excellent)\b"
@@ -85,7 +86,7 @@ _TIE = (
     rf"{_TWO}(?:\s*\([^()\n]{{1,40}}\))?\s+{VERBS}{_FILL}\s+{_ALIKE}\b{_WHOLLY}",
     rf"{_TWO}(?:\s*\([^()\n]{{1,40}}\))?\s+(?:demonstrate|show|have|exhibit|offer|are of){_FILL}\s+"
     rf"(?:comparable|similar|equal|equivalent|same|identical)\s+{_QUALITY}\b",
-    rf"\bneither\b(?:\s+(?:of\s+)?(?:the\s+|these\s+)?(?:two\s+)?(?:{NOUNS}s?|them|one))?(?:\s+{_SIDE}\s+nor\s+{_SIDE})?\s+"
+    rf"\bneither\b(?:\s+(?:of\s+)?(?:the\s+|these\s+)?(?:two\s+)?(?:{NOUNS}s?|them|one))?(?:\s+{SIDE}\s+nor\s+{SIDE})?\s+"
     rf"(?:wins|{VERBS}{_FILL}\s+(?:{_BETTER}|worse)\b)",
     r"\bno\s+(?:(?:clear|real|significant|noticeable|discernible|meaningful|perceptible|audible|obvious|overall)\s+){0,2}"
     r"(?:difference|winner|preference)\b",
@@ -93,9 +94,9 @@ _TIE = (
     r"\b(?:it\s+is|it's|this\s+is|that\s+is|that's|is|declare|call\s+it|i\s+(?:choose|say|indicate))\s+"
     r"(?:(?:a|as|clear|complete|perfect|basically|essentially)\s+){0,3}(?:tie|draw|tied)\b(?!-)",
     r"\b(?:resulting|results?|leading|leads|ends?|ended|ending)\s+(?:in|to)\s+a\s+tie\b(?!-)",
-    rf"{_SIDE}\s+{VERBS}\s+(?:(?:just|exactly|about)\s+)?as\s+good\s+as\s+{_SIDE}",
-    rf"{_SIDE}\s+{VERBS}{_FILL}\s+(?:equal|equivalent|identical|comparable)\s+(?:in\s+quality\s+)?(?:to|with)\s+{_SIDE}",
-    rf"^\W*{_SIDE}\s*={{1,3}}\s*{_SIDE}\W*$",
+    rf"{SIDE}\s+{VERBS}\s+(?:(?:just|exactly|about)\s+)?as\s+good\s+as\s+{SIDE}",
+    rf"{SIDE}\s+{VERBS}{_FILL}\s+(?:equal|equivalent|identical|comparable)\s+(?:in\s+quality\s+)?(?:to|with)\s+{SIDE}",
+    rf"^{EDGE}(?P<side>{SIDE})\s*={{1,3}}\s*(?!(?P=side)){SIDE}{EDGE}$",
 )
 _PREFERS = tuple((re.compile(pattern), SIDES) for pattern in _FOR) + tuple(
     (re.compile(pattern), _OTHER) for pattern in _AGAINST
@@ -104,12 +105,18 @@ _TIES = tuple(map(re.compile, _TIE))
 
 
 def preferences(text: str) -> tuple[set[str], set[str]]:
-    """Collect what a normalised text prefers.
+    """Collect which clip a normalised text prefers: "first", "second", "tie"; see ``collect``."""
+    return collect(text, _claims)
+
+
+def collect(text: str, claims: Callable[[str], Iterator[str]]) -> tuple[set[str], set[str]]:
+    """Collect what the plain statements of a text claim.
 
     Args:
-        text: from ``Names.normalise``: folded, with stand-ins for the clips.
+        text: from ``Names.normalise``: folded, with stand-ins for what the menu offers.
+        claims: of one clause.
 
-    Returns: the verdicts that it states, and those of them that its conclusions state. Linear in its length.
+    Returns: all claims, and those of clauses that conclude. Linear in the length of ``text``.
     """
     stated: set[str] = set()
     concluded: set[str] = set()
@@ -117,7 +124,7 @@ def preferences(text: str) -> tuple[set[str], set[str]]:
         if _HEDGED.search(sentence):
             continue
         for clause in _CLAUSE.split(sentence):
-            found = set(_claims(clause))
+            found = set(claims(clause))
             stated |= found
             if _CONCLUDES.search(clause):
                 concluded |= found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from earwitness.judges.generic import LABELS_12, RESPONSES
 from earwitness.judges.kinds import JudgeType
+from earwitness.judges.verdicts import judge_verdict
 
 IMPLICIT_EMOTION = "implicit emotion"
 """Asked with the words of "emotion instruction following"; in the released data only the folder tells it."""
@@ -18,6 +19,7 @@ TYPES = (
         labels=LABELS_12,
         aspects=("helpfulness", "honesty", "instruction_following", "truthfulness"),
         needs_aspect=True,
+        read=judge_verdict,
     ),
     JudgeType(
         name="sagelm_acoustic",
@@ -35,5 +37,6 @@ TYPES = (
         ),
         written_aspects={IMPLICIT_EMOTION: "emotion instruction following"},
         needs_aspect=True,
+        read=judge_verdict,
     ),
 )

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
+from typing import Any
+
+from earwitness.errors import shorten
 
 _TAG = re.compile(r"<(/?)(think|answer)>", re.IGNORECASE)
 _CONTROL = re.compile(r"<\|[^<>|\n]{0,64}\|>")
@@ -18,17 +22,24 @@ class Sections:
     problem: str | None = None
 
 
-def split_response(text: str, thinks: bool) -> Sections:
+def split_response(text: Any, thinks: bool) -> Sections:
     """Separate ``<think>`` and ``<answer>`` of a response; nothing that is thought counts as answered.
 
     Args:
-        text: what the model wrote; tags in any case, a missing ``<think>`` before ``</think>`` was in the prompt.
+        text: what the model wrote; tags in any case, a missing ``<think>`` before ``</think>`` was in the prompt. None
+            and NaN are missing answers, other numbers count as their digits, other values are no text.
         thinks: whether the judge must put its answer between ``<answer>`` tags. Without, tags are read where the
             response has them, else the answer is all that follows the thought.
 
     Returns: stripped texts. There is no answer when a tag is not closed (the response was cut off), the ``<answer>`` is
         missing, empty, or there are several that differ.
     """
+    if text is None or (isinstance(text, float) and math.isnan(text)):
+        return Sections(None, problem="no answer")
+    if isinstance(text, int | float) and not isinstance(text, bool):
+        text = str(int(text)) if float(text).is_integer() else repr(text)
+    if not isinstance(text, str):
+        return Sections(None, problem=f"not text: {shorten(repr(text))}")
     text = _CONTROL.sub("", text)
     tags = [(match[1] + match[2].lower(), match.start(), match.end()) for match in _TAG.finditer(text)]
     closed = [start for name, start, _ in tags if name == "/think"]

@@ -11,7 +11,6 @@ from typing import Any
 from earwitness.errors import UserError
 from earwitness.judges import prompts
 from earwitness.judges.kinds import JudgeType
-from earwitness.judges.registry import JUDGE_TYPES, judge_type
 from earwitness.judges.text import bare, listed
 
 FORMATTINGS = {"speech_pair": 2, "speech_clip": 1}
@@ -64,7 +63,14 @@ class JudgeSpec:
     @property
     def kind(self) -> JudgeType:
         """The type behind ``type``."""
-        return JUDGE_TYPES[self.type]
+        return _types()[self.type]
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Lowest and highest score of a scale of numbers."""
+        if self.scale is None or isinstance(self.scale[0], str):
+            raise TypeError(f"judge {self.type!r} has no scale of numbers")
+        return float(self.scale[0]), float(self.scale[1])
 
     @classmethod
     def of_type(cls, name: str, **changes: Any) -> JudgeSpec:
@@ -73,6 +79,8 @@ class JudgeSpec:
         Raises:
             UserError: no such type.
         """
+        from earwitness.judges.registry import judge_type
+
         kind = judge_type(name)
         defaults: dict[str, Any] = {
             "template": kind.template,
@@ -115,8 +123,19 @@ class JudgeSpec:
         return listed(self.verdict_values) if self.verdict_values else listed((*self.labels, *self.labels.values()))
 
 
-SAGELM = JudgeSpec.of_type("pairwise", template="sagelm/pairwise")
+SAGELM = JudgeSpec(
+    type="pairwise",
+    template="sagelm/pairwise",
+    labels={"first": "1", "second": "2", "tie": "Tie"},
+    clip_names=("Response 1", "Response 2"),
+)
 """The judge of rows and answers that come without a declaration: any aspect, answers 1, 2 or Tie."""
+
+
+def _types() -> dict[str, JudgeType]:
+    from earwitness.judges.registry import JUDGE_TYPES  # the types hold parsers, which need the class above
+
+    return JUDGE_TYPES
 
 
 def _text(value: Any) -> str:
@@ -165,14 +184,16 @@ class _Block:
         default = _DEFAULT_TYPES.get(self.formatting)
         name = self.block.get("type", default)
         if name is None:
-            raise self.fail("type", f"missing; allowed: {listed(JUDGE_TYPES)}")
+            raise self.fail("type", f"missing; allowed: {listed(_types())}")
+        from earwitness.judges.registry import judge_type
+
         try:
             kind = judge_type(str(name))
         except UserError as error:
             raise self.fail("type", str(error)) from None
         clips = FORMATTINGS.get(self.formatting, kind.clips)
         if clips != kind.clips:
-            fitting = listed(judge.name for judge in JUDGE_TYPES.values() if judge.clips == clips)
+            fitting = listed(judge.name for judge in _types().values() if judge.clips == clips)
             raise self.fail(
                 "type",
                 f"{kind.name!r} hears {kind.clips} clip(s), {self.formatting!r} gives {clips}; allowed: {fitting}",

@@ -18,19 +18,18 @@ For judges that write the label last (ALLD's A/B) rule 1 looks at the last line 
 from __future__ import annotations
 
 import json
-import math
 import re
 from dataclasses import dataclass, replace
 from typing import Any
 
 from earwitness.errors import shorten
-from earwitness.judges.naming import FIRST, SECOND, SIDES, Names, names_of
-from earwitness.judges.prose import preferences
+from earwitness.judges.judgement import Judgement
+from earwitness.judges.naming import Names, names_of
 from earwitness.judges.sections import split_response
 from earwitness.judges.spec import SAGELM, JudgeSpec
 from earwitness.judges.text import bare
+from earwitness.judges.words import EDGE, SIDE
 
-_SIDE = f"[{FIRST}{SECOND}]"
 _WORD = (
     r"(?:answer|verdict|result|compari(?:s|ss)i?on[_ ]result|judge?ment|decision|choice|preference|winner|output|label|"
     r"conclusion|selection|pick|vote|tie[- ]?break(?:er)?|response|better|preferred|best)"
@@ -40,21 +39,21 @@ _LEAD = (
 )
 _DECLARATION = re.compile(
     rf"(?:^|\n|[.!?;,:]\s)\W{{0,8}}{_LEAD}{{0,4}}(?P<final>final\s+)?{_WORD}\s*(?:\b(?:is|would be)\b|:|=|->|=>|-\s)\s*"
-    rf"(?:clearly\s+|for\s+)?(?:(?P<side>{_SIDE})|(?:a\s+)?(?:tie|tied|draw)\b(?!-))"
-    rf"(?!\w|\s*(?:,|/|&|or\b|and\b|vs\b)\s*(?:{_SIDE}|tie\b))"
+    rf"(?:clearly\s+|for\s+)?(?:(?P<side>{SIDE})|(?:a\s+)?(?:tie|tied|draw)\b(?!-))"
+    rf"(?!\w|\s*(?:,|/|&|or\b|and\b|vs\b)\s*(?:{SIDE}|tie\b))"
 )
 _TITLE = re.compile(rf"{_LEAD}{{0,3}}(?:final\s+)?{_WORD}")
 _KEY = re.compile(rf"(?:final_)?{_WORD}(?:_response)?", re.IGNORECASE)
 _FENCE = re.compile(r"```\w*[ \t]*\n(.*)\n[ \t]*```", re.DOTALL)
 _LITERAL = re.compile(r"\[\[([^\[\]\n]{1,40})\]\]|\\boxed\{([^{}\n]{1,40})\}")
 _EXPLAINED = re.compile(
-    rf"[\W_]{{0,12}}?(?P<label>{_SIDE}|tie|tied|draw)[_')]{{0,4}}"
+    rf"[\W_]{{0,12}}?(?P<label>{SIDE}|tie|tied|draw)[_')]{{0,4}}"
     rf"(?:\s?[:,;.)—–-]{{1,4}}\s|\s?\(|\s(?:because|since|as|due to)\b)(?P<reason>.*)"
 )
 
 # "1 - 2", "1: 2 hours", "A, B": two of a list or a range, no explanation.
 _COUNTS = re.compile(r"[\W_]{0,12}[^\W_]{1,40}[\W_]{1,12}\d")
-_NAMES_ONLY = re.compile(rf"\W*{_SIDE}\s*(?:[^\w\s]|$)")
+_NAMES_ONLY = re.compile(rf"{EDGE}{SIDE}\s*(?:[^\w\s]|$)")
 
 
 @dataclass(frozen=True)
@@ -78,23 +77,33 @@ def parse_verdict(text: Any, spec: JudgeSpec = SAGELM, strict: bool = False) -> 
     """Read the verdict of an answer. Takes any value, raises nothing, in time linear in its length.
 
     Args:
-        text: what the model wrote; None and NaN are missing answers, whole numbers count as their digits.
+        text: what the model wrote; None and NaN are missing answers, other numbers count as their digits.
         spec: the judge, for its menu and whether it thinks; by default SageLM's 1, 2, Tie.
         strict: accept only a text whose first line is a label (rule 1 of this module).
     """
-    if text is None or (isinstance(text, float) and math.isnan(text)):
-        return Verdict(unscored="no answer")
-    if not isinstance(text, str):
-        whole = isinstance(text, int) or (isinstance(text, float) and text.is_integer())
-        if strict or not whole or isinstance(text, bool):
-            return Verdict(unscored=f"not text: {shorten(repr(text))}")
-        text = str(int(text))
+    if not spec.labels:
+        return Verdict(unscored=f"judge {spec.type!r} gives no verdicts")
+    if spec.kind.target == "text":
+        judgement = spec.kind.read(text, spec)
+        return Verdict(judgement.verdict, judgement.unscored, judgement.rationale, judgement.thinking)
+    if strict and not isinstance(text, str | None):
+        return Verdict(unscored=f"not text: {shorten(repr(text))}")
     sections = split_response(text, spec.chain_of_thought)
     if sections.answer is None:
         return Verdict(unscored=sections.problem, thinking=sections.thinking)
+    return replace(read_answer(sections.answer, spec, strict), thinking=sections.thinking)
+
+
+def judge_verdict(text: Any, spec: JudgeSpec) -> Judgement:
+    """Read an answer whose main result is a verdict."""
+    read = parse_verdict(text, spec)
+    return Judgement(verdict=read.verdict, rationale=read.rationale, thinking=read.thinking, unscored=read.unscored)
+
+
+def read_answer(answer: str, spec: JudgeSpec, strict: bool = False) -> Verdict:
+    """Read the verdict of an answer whose thought is already taken away; as ``parse_verdict``."""
     names = names_of(tuple(spec.labels.items()), spec.clip_names)
-    found = _Answer(sections.answer, names, spec.kind.target == "verdict_last").read(strict)
-    return replace(found, thinking=sections.thinking)
+    return _Answer(answer, names, spec.kind.target == "verdict_last").read(strict)
 
 
 class _Answer:
@@ -179,7 +188,7 @@ class _Answer:
         finals: set[str] = set()
         others: set[str] = {self.names.labels[text] for line in lines[1:] if (text := bare(line)) in self.names.labels}
         for match in _DECLARATION.finditer(self.names.normalise(self.text)):
-            (finals if match["final"] else others).add(SIDES[match["side"]] if match["side"] else "tie")
+            (finals if match["final"] else others).add(self.names.sides[match["side"]] if match["side"] else "tie")
         for match in _LITERAL.finditer(self.text):
             others |= self._meaning(match[1] or match[2])
         others |= self._literal_labels()
@@ -192,7 +201,7 @@ class _Answer:
 
     def _meaning(self, text: str) -> set[str]:
         verdict = self.names.alone(text)
-        return {verdict} if verdict else preferences(self.names.normalise(text))[0]
+        return {verdict} if verdict else self.names.claims(self.names.normalise(text))[0]
 
     def _literal_labels(self) -> set[str]:
         """Labels with decoration of their own, such as ``[SpeechA]``, declare a verdict wherever only one occurs."""
@@ -219,15 +228,15 @@ class _Answer:
         match = _EXPLAINED.match(self.names.normalise(self.lines[0]))
         if match is None or _COUNTS.match(self.lines[0]) or _NAMES_ONLY.match(match["reason"]):
             return None
-        verdict = SIDES.get(match["label"], "tie")
+        verdict = self.names.sides.get(match["label"], "tie")
         if self._lists_other(verdict):
             return Verdict(unscored="a list of both clips")
-        if preferences(match["reason"])[0] - {verdict}:
+        if self.names.claims(match["reason"])[0] - {verdict}:
             return Verdict(unscored=f"{verdict}, with a reason against it: {shorten(self.lines[0])!r}")
         return Verdict(verdict, rationale=self.text)
 
     def _stated(self) -> Verdict:
-        stated, concluded = preferences(self.names.normalise(self.text))
+        stated, concluded = self.names.claims(self.names.normalise(self.text))
         if len(stated) > 1:
             stated = concluded if len(concluded) == 1 else stated
         if len(stated) == 1:
@@ -238,10 +247,11 @@ class _Answer:
 
     def _lists_other(self, verdict: str) -> bool:
         """Whether the other clip is an item of a list or a heading of its own, so that the first one is too."""
-        other = {"first": SECOND, "second": FIRST}.get(verdict)
+        stand_ins = {name: stand_in for stand_in, name in self.names.sides.items()}
+        other = next((stand_ins[name] for name in stand_ins if name != verdict and verdict in stand_ins), None)
         if other is None:
             return False
-        listed = rf"(?:^|\n|\s)[^\w\s{FIRST}{SECOND}]*{other}\s*(?:[.):](?=\s|$)|[*_`]*\n)"
+        listed = rf"(?:^|\n|\s)[^\w\s{''.join(stand_ins.values())}]*{other}\s*(?:[.):](?=\s|$)|[*_`]*\n)"
         return re.search(listed, self.names.normalise(self.text)) is not None
 
 
