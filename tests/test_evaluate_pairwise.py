@@ -310,6 +310,22 @@ def test_probabilities_give_calibration_and_breakdowns_follow_columns(files):
     assert list(report["by"]["gap"]) == ["0", "0.25", "0.5", "0.75"]
 
 
+def test_disagreements_are_listed_by_confidence(files):
+    sure = {"first": 0.9, "second": 0.05, "tie": 0.05}
+    rows = [
+        run_row("r0", None),
+        run_row("r1", "first"),
+        run_row("r2", "first", probabilities=sure),
+        run_row("r3", "first"),
+    ]
+    out = files / "differ.jsonl"
+    path = write_rows(files / "p.jsonl", rows)
+    evaluate(files, files / "references.jsonl", path, "--disagreements", str(out))
+    differing = rows_of(out)
+    assert [(row["id"], row["confidence"]) for row in differing] == [("r2", 0.9), ("r1", None), ("r0", None)]
+    assert differing[-1]["unscored"] == "the answer is empty"
+
+
 def test_another_judge_is_compared_on_the_same_rows(files):
     good = write_rows(
         files / "good.jsonl", [run_row(f"r{i}", v) for i, v in enumerate(["first", "second", "tie", "first"])]

@@ -50,6 +50,9 @@ def parser() -> Parser:
     options.add_argument(
         "--systems", metavar="A,B", help="columns with the systems of both clips (system_a,system_b), to rank systems"
     )
+    options.add_argument(
+        "--disagreements", metavar="OUT", help="write the judgements that differ to JSONL, the most confident first"
+    )
     add_interval_options(options)
     return options
 
@@ -61,10 +64,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         UserError: wrong input.
     """
     arguments = parser().parse_args(argv)
+    from earwitness.files import write_jsonl
     from earwitness.metrics.breakdown import Breakdown
     from earwitness.metrics.joining import join
     from earwitness.metrics.pairwise_files import load_predictions, load_references
-    from earwitness.metrics.pairwise_report import PairwiseOptions, duel, pairwise_report
+    from earwitness.metrics.pairwise_report import PairwiseOptions, disagreements, duel, pairwise_report
     from earwitness.metrics.pairwise_tables import ranking_table, trust_table, verdict_table
 
     systems = tuple(arguments.systems.split(",")) if arguments.systems else None
@@ -85,6 +89,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if other is not None:
         report["duel"] = duel(joined, other, options)
     notes = [f"paired by {joined.method}", *joined.notes, *(other.notes if other else ())]
+    if arguments.disagreements:
+        write_jsonl(arguments.disagreements, disagreements(joined))
     tables = [verdict_table(report), trust_table(report)]
     if "ranking" in report:
         tables.append(ranking_table(report["ranking"]))

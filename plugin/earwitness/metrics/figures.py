@@ -49,6 +49,19 @@ class Figure:
         """A figure that has no value, and says why."""
         return cls(value=None, n=n, unscored=unscored, reason=reason)
 
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Figure:
+        """The figure that ``to_json`` wrote."""
+        ci = value.get("ci")
+        return cls(
+            value["value"],
+            value.get("n", 0),
+            value.get("unscored", 0),
+            None if ci is None else (ci[0], ci[1]),
+            value.get("reason"),
+            value.get("params", {}),
+        )
+
     def with_params(self, **params: Any) -> Figure:
         """The same figure with further parameters recorded."""
         return replace(self, params={**self.params, **params})

@@ -253,6 +253,30 @@ def _ratings(reference: Reference, column: str) -> list[str | None]:
     return ratings
 
 
+def disagreements(joined: Joined) -> list[dict[str, Any]]:
+    """Judgements that differ from their reference, the judge's most confident first, unscored ones last.
+
+    Each is ``{"row", "id", "order", "aspect", "clips", "reference", "verdict", "confidence", "unscored"}``; confidence is
+    the probability of the verdict, ``None`` without.
+    """
+    rows = [
+        {
+            "row": judgement.reference.row,
+            "id": judgement.reference.id,
+            "order": judgement.prediction.order,
+            "aspect": judgement.reference.aspect,
+            "clips": list(judgement.reference.clips or judgement.prediction.clips),
+            "reference": judgement.reference.verdict,
+            "verdict": judgement.prediction.verdict,
+            "confidence": (judgement.prediction.probabilities or {}).get(judgement.prediction.verdict or ""),
+            "unscored": judgement.prediction.unscored,
+        }
+        for judgement in joined.judgements
+        if judgement.prediction.verdict != judgement.reference.verdict
+    ]
+    return sorted(rows, key=lambda row: (row["verdict"] is None, -(row["confidence"] or 0.0)))
+
+
 def duel(joined: Joined, other: Joined, options: PairwiseOptions | None = None) -> dict[str, Any]:
     """Two judges on the rows that both were shown, in the same order of clips.
 

@@ -14,7 +14,7 @@ DASH = "–"
 """What stands where there is no figure."""
 
 _LATEX = {"\\": r"\textbackslash{}", **{mark: f"\\{mark}" for mark in "&%$#_{}"}, "~": r"\textasciitilde{}"}
-_LATEX |= {"^": r"\textasciicircum{}", DASH: "--", "<": r"\textless{}", ">": r"\textgreater{}"}
+_LATEX |= {"^": r"\textasciicircum{}", DASH: "--", "✓": r"$\checkmark$", "<": r"\textless{}", ">": r"\textgreater{}"}
 
 
 @dataclass(frozen=True)
