@@ -67,7 +67,7 @@ def test_weights_and_sums_are_the_same_resamples():
     assert weights.sum(axis=1).tolist() == [30.0] * 50
     assert (weights @ values).tolist() == pytest.approx(replicate_sums(values, bootstrap=Bootstrap(50))[:, 0].tolist())
     clusters = [row // 3 for row in range(30)]
-    weights = np.concatenate(list(replicate_weights(30, clusters, Bootstrap(50))))
+    weights = np.concatenate(list(replicate_weights(30, clusters=clusters, bootstrap=Bootstrap(50))))
     clustered = replicate_sums(values, clusters, Bootstrap(50))[:, 0]
     assert (weights @ values).tolist() == pytest.approx(clustered.tolist())
 
@@ -82,13 +82,14 @@ def test_seed_decides_and_is_recorded():
 
 
 def test_all_right_gets_a_wilson_interval_with_a_width():
-    figure = mean_figure([1.0] * 20)
+    figure = mean_figure([1.0] * 20, share=True)
     assert figure.value == 1.0
     assert figure.ci == pytest.approx(wilson_interval(20, 20))
     assert figure.ci[0] == pytest.approx(0.8389, abs=1e-4)
-    clustered = mean_figure([1.0] * 20, clusters=[row // 10 for row in range(20)])
+    clustered = mean_figure([1.0] * 20, clusters=[row // 10 for row in range(20)], share=True)
     assert clustered.ci == pytest.approx(wilson_interval(2, 2))
-    assert mean_figure([0.0]).ci == pytest.approx(wilson_interval(0, 1))
+    assert mean_figure([0.0], share=True).ci == pytest.approx(wilson_interval(0, 1))
+    assert mean_figure([0.0] * 5).ci == (0.0, 0.0)
 
 
 def test_undefined_figures_are_null_with_a_reason():

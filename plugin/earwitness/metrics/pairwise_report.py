@@ -256,8 +256,8 @@ def _ratings(reference: Reference, column: str) -> list[str | None]:
 def disagreements(joined: Joined) -> list[dict[str, Any]]:
     """Judgements that differ from their reference, the judge's most confident first, unscored ones last.
 
-    Each is ``{"row", "id", "order", "aspect", "clips", "reference", "verdict", "confidence", "unscored"}``; confidence is
-    the probability of the verdict, ``None`` without.
+    Each has ``row, id, order, aspect, clips, reference, verdict, confidence, unscored``; confidence is the probability
+    of the verdict, ``None`` without.
     """
     rows = [
         {
