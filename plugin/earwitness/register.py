@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, make_dataclass
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any
 
 TESTED_HOST = ("0.9.5", "0.9.6")
 """LLaMA-Factory versions the hooks were tested on: from the first, up to but not including the second."""
@@ -170,6 +170,27 @@ def use_exact_towers(module: ModuleType) -> None:
 
 
 @_once
+def answer_user_errors(module: ModuleType) -> None:
+    """Answer an API request whose audio or placeholders are wrong with status 400 and the reason, not with 500."""
+    from earwitness.errors import UserError
+
+    create = module.create_app
+
+    def create_app(chat_model: Any) -> Any:
+        from fastapi.responses import JSONResponse
+
+        app = create(chat_model)
+
+        @app.exception_handler(UserError)
+        async def bad_request(_request: Any, error: UserError) -> JSONResponse:
+            return JSONResponse({"detail": str(error)}, status_code=400)
+
+        return app
+
+    module.create_app = create_app
+
+
+@_once
 def report_user_errors(module: ModuleType) -> None:
     """Print a user's mistake as one line instead of a traceback."""
     from earwitness.errors import UserError
@@ -185,8 +206,22 @@ def report_user_errors(module: ModuleType) -> None:
     sys.excepthook = report
 
 
+@_once
+def add_grpo_stage(module: ModuleType) -> None:
+    """Run ``stage: grpo`` (``train/grpo``), which the host's dispatch does not know; Ray workers come this way too."""
+    dispatch = module._training_function
+
+    def training_function(config: dict[str, Any]) -> None:
+        from earwitness.train.grpo import workflow
+
+        (workflow.train if workflow.asks_for_grpo(config.get("args")) else dispatch)(config)
+
+    module._training_function = training_function
+
+
 HOOKS: dict[str, Callable[[ModuleType], None]] = {
     "llamafactory": report_user_errors,
+    "llamafactory.api.app": answer_user_errors,
     "llamafactory.data.mm_plugin": extend_mm_plugins,
     "llamafactory.data.parser": extend_dataset_attributes,
     "llamafactory.data.converter": register_converters,
@@ -195,6 +230,5 @@ HOOKS: dict[str, Callable[[ModuleType], None]] = {
     "llamafactory.hparams.finetuning_args": extend_finetuning_arguments,
     "llamafactory.model.loader": use_exact_towers,
     "llamafactory.train.sft.trainer": extend_sft_trainer,
+    "llamafactory.train.tuner": add_grpo_stage,
 }
-
-Stage = Literal["pt", "sft", "rm", "ppo", "dpo", "kto", "grpo"]

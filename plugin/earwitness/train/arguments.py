@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from earwitness.errors import UserError
+from earwitness.train.grpo.arguments import GrpoArguments
 
 
 @dataclass
-class SpeechJudgeArguments:
+class SpeechJudgeArguments(GrpoArguments):
     """Mixed into the host's ``FinetuningArguments``; each field is a YAML key and a command-line option."""
 
     cot_loss_weight: float = field(
@@ -27,4 +28,4 @@ class SpeechJudgeArguments:
         """
         if not 0.0 <= self.cot_loss_weight <= 1e4:
             raise UserError(f"cot_loss_weight: {self.cot_loss_weight} is not allowed; give a number from 0 to 10000")
-        super().__post_init__()  # type: ignore[misc]
+        super().__post_init__()

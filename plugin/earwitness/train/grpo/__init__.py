@@ -1,0 +1,1 @@
+"""``stage: grpo``: group relative policy optimisation of a speech judge (DeepSeekMath, arXiv 2402.03300)."""

@@ -1,0 +1,91 @@
+"""Sampling completions: one prefill a prompt, one random stream a completion.
+
+A completion depends on its prompt, its stream and the weights; not on the process that samples it, nor on the rest of
+the batch. So a resumed run repeats what the interrupted one would have done, and two processes do what one does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from earwitness.infer.decode import Prompt, Sequences, generate, prefill
+from earwitness.infer.model import JudgeModel
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to sample.
+
+    Attributes:
+        temperature, top_p, top_k: see ``GrpoArguments``.
+        max_new_tokens: the most tokens of a completion, its end token included.
+        end: id that ends a completion.
+        forbidden: (vocabulary,) bool; ids that are never sampled: audio tokens among them, which later forward passes
+            would take for clips, and every end but ``end``.
+    """
+
+    temperature: float
+    top_p: float
+    top_k: int
+    max_new_tokens: int
+    end: int
+    forbidden: torch.Tensor
+
+
+class Streams:
+    """Draws the next token of each row from the row's own stream."""
+
+    def __init__(self, seeds: Sequence[Sequence[int]], sampling: Sampling) -> None:
+        self._streams = [np.random.default_rng(list(seed)) for seed in seeds]
+        self._sampling = sampling
+
+    def __call__(self, logits: torch.Tensor) -> torch.Tensor:
+        """Pick one token of each row: logits (B, V) to ids (B,)."""
+        top = self._sampling.top_k or logits.shape[-1]
+        values, ids = (logits.float() / self._sampling.temperature).sort(stable=True, dim=-1, descending=True)
+        shares = values[:, :top].double().softmax(-1)
+        sums = shares.cumsum(-1)
+        kept = (sums - shares < self._sampling.top_p) & (shares > 0)
+        total = sums.masked_fill(~kept, 0.0).amax(-1)
+        draws = torch.tensor([stream.random() for stream in self._streams], dtype=torch.double, device=logits.device)
+        places = torch.searchsorted(sums, (draws * total)[:, None], right=True)
+        last = kept.sum(-1, keepdim=True) - 1
+        return ids.gather(-1, places.minimum(last))[:, 0]
+
+
+@torch.inference_mode()
+def sample(
+    model: JudgeModel,
+    prompts: Sequence[Prompt],
+    owners: Sequence[int],
+    seeds: Sequence[Sequence[int]],
+    sampling: Sampling,
+) -> list[list[int]]:
+    """Sample completions.
+
+    Args:
+        model: the policy in evaluation mode.
+        prompts: each once.
+        owners: the prompt of each completion.
+        seeds: of each completion's stream; whole numbers, together unique in a run.
+        sampling: see there.
+
+    Returns: ids of each completion; the last one is ``sampling.end`` unless it was cut at ``max_new_tokens``.
+    """
+    start = prefill(model, prompts)
+    rows = torch.tensor(list(owners), device=model.device)
+    start.cache.batch_select_indices(rows)
+    sequences = Sequences(start.cache, start.mask[rows], start.positions[rows], start.logits[rows])
+    answers = generate(
+        model,
+        sequences,
+        Streams(seeds, sampling),
+        max_new_tokens=sampling.max_new_tokens,
+        stop=(sampling.end,),
+        forbidden=sampling.forbidden.to(model.device),
+    )
+    return [answer if len(answer) == sampling.max_new_tokens else [*answer, sampling.end] for answer in answers]
