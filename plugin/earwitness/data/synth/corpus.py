@@ -6,12 +6,14 @@ import hashlib
 import io
 import json
 import os
+import re
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,9 @@ from earwitness.files import read_rows, write_json, write_jsonl
 
 MANIFEST = "manifest.json"
 CLIPS_A_PART = 50
+WAV_HEADER = 44  # bytes
 UNTOUCHED_PROBABILITY = 0.15  # of each aspect of each clip, on its own
+_TEMPORARY = re.compile(r"\.[\w-]+\.(wav|jsonl?)\.\w+")
 _LIBRARIES = ("espeakng-loader", "numpy", "scipy", "soxr", "av")  # what the samples depend on
 
 
@@ -82,12 +86,18 @@ def build(spec: CorpusSpec, out: str | os.PathLike[str], jobs: int = 2, progress
     manifest = json.loads(json.dumps(manifest))
     present = _manifest(out)
     if present is not None:
-        if any(present.get(key) != manifest[key] for key in ("spec", "made_by")):
+        differences = [key for key in ("spec", "made_by") for key in _differences(key, present.get(key), manifest[key])]
+        if differences:
             raise UserError(
                 f"{out / MANIFEST}: {out} holds a corpus made with other parameters or by another version "
-                f"({json.dumps(present.get('spec'))}); remove the folder or choose another --out"
+                f"({'; '.join(differences)}); remove the folder or choose another --out"
             )
-        if present["complete"] and all(_is_whole(out, part) for part in _parts(spec)):
+        tables = [out / f"{kind}_{split}.jsonl" for kind in ("clips", "pairs") for split in SPLITS]
+        if (
+            present["complete"]
+            and all(map(Path.is_file, tables))
+            and all(_is_whole(out, part) for part in _parts(spec))
+        ):
             return out
     write_json(out / MANIFEST, manifest)
     missing = [part for part in _parts(spec) if not _is_whole(out, part)]
@@ -100,6 +110,9 @@ def build(spec: CorpusSpec, out: str | os.PathLike[str], jobs: int = 2, progress
         write_jsonl(out / f"clips_{split}.jsonl", clips)
         write_jsonl(out / f"pairs_{split}.jsonl", make_pairs(clips, pairs, split, spec.seed))
     write_json(out / MANIFEST, {**manifest, "complete": True})
+    for path in out.rglob(".*"):
+        if _TEMPORARY.fullmatch(path.name):  # left by a run that was killed
+            path.unlink(missing_ok=True)
     return out
 
 
@@ -111,9 +124,15 @@ def fingerprint() -> dict[str, str]:
     return {"source": source.hexdigest()[:16], **{name: version(name) for name in _LIBRARIES}}
 
 
+def _differences(name: str, present: Any, wanted: dict[str, Any]) -> list[str]:
+    present = present if isinstance(present, dict) else {}
+    keys = [key for key in {**present, **wanted} if present.get(key) != wanted.get(key)]
+    return [f"{name}.{key}: there {present.get(key)}, wanted {wanted.get(key)}" for key in keys]
+
+
 def _manifest(out: Path) -> dict[str, Any] | None:
     if not (out / MANIFEST).is_file():
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        if out.exists() and (not out.is_dir() or any(not _TEMPORARY.fullmatch(path.name) for path in out.iterdir())):
             raise UserError(f"{out}: exists and holds no corpus of ours (no {MANIFEST}); choose another --out")
         return None
     try:
@@ -140,7 +159,14 @@ def _part_file(out: Path, part: Part) -> Path:
 def _is_whole(out: Path, part: Part) -> bool:
     """The part's rows, written after its clips, are there, and so are the clips."""
     file = _part_file(out, part)
-    return file.is_file() and all((out / row["audio"]).is_file() for row in read_rows(file))
+    return file.is_file() and all(_size(out / row["audio"]) > WAV_HEADER for row in read_rows(file))
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _make(parts: Sequence[Part], out: Path, seed: int, jobs: int) -> Iterator[Part]:
@@ -151,7 +177,9 @@ def _make(parts: Sequence[Part], out: Path, seed: int, jobs: int) -> Iterator[Pa
             yield part
         return
     # Fresh interpreters: forking a process that runs threads (torch, BLAS) can hang.
-    with ProcessPoolExecutor(min(jobs, len(parts)), mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(
+        min(jobs, len(parts)), mp_context=get_context("spawn"), initializer=_end_with_parent
+    ) as pool:
         try:
             futures = {pool.submit(make_part, part, out, seed): part for part in parts}
             for future in as_completed(futures):
@@ -160,6 +188,19 @@ def _make(parts: Sequence[Part], out: Path, seed: int, jobs: int) -> Iterator[Pa
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _end_with_parent() -> None:
+    """Leave no worker behind when the parent is killed: the next run would work beside it."""
+    parent = parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def make_part(part: Part, out: Path, seed: int) -> None:

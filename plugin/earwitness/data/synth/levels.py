@@ -36,6 +36,8 @@ def _k_weighting(sampling_rate: int) -> NDArray[np.float64]:
 
 def k_power(waveform: Waveform, sampling_rate: int = SAMPLING_RATE) -> NDArray[np.float64]:
     """Squared K-weighted samples, (samples,)."""
+    if not len(waveform):
+        return np.zeros(0)
     weighted = sosfilt(_k_weighting(sampling_rate), waveform)
     return np.square(weighted)
 

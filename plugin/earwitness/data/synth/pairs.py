@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from earwitness.data.synth.sentences import LANGUAGES
 from earwitness.data.synth.text import ASPECTS, rationale_text, thinking_text
 from earwitness.errors import UserError
 
@@ -21,7 +22,8 @@ def make_pairs(clips: Sequence[dict[str, Any]], count: int, split: str, seed: in
     """Draw pairs among the clips of one split.
 
     Aspects get equal shares; within an aspect a third each of first, second and tie (``first`` and ``second`` exactly
-    equal), and the languages in turn. The two clips of a pair speak one language, and differ in sentence and voice.
+    equal), and the languages in turn. The two clips of a pair speak one language, differ in sentence and voice, and
+    meet once an aspect.
     Clips come up about equally often.
 
     Args:
@@ -47,16 +49,12 @@ def _of_aspect(
     clips: Sequence[dict[str, Any]], aspect: str, count: int, rng: np.random.Generator
 ) -> list[dict[str, Any]]:
     measure = _MEASURE.get(aspect, aspect)
-    languages = sorted({clip["language"] for clip in clips})
-    shelves = {
-        language: _Shelf([clip for clip in clips if clip["language"] == language], measure, rng)
-        for language in languages
-    }
+    shelves = [_Shelf([clip for clip in clips if clip["language"] == language], measure, rng) for language in LANGUAGES]
     decisive = count // 3
     winners = ["first"] * decisive + ["second"] * decisive + ["tie"] * (count - 2 * decisive)
     rows = []
     for number, winner in enumerate(winners):
-        one, other = shelves[languages[number % len(languages)]].draw(winner == "tie", aspect)
+        one, other = shelves[number % len(shelves)].draw(winner == "tie", aspect)
         if winner != "tie":
             better, worse = sorted((one, other), key=lambda clip: clip["severities"][measure])
             one, other = (better, worse) if winner == "first" else (worse, better)
@@ -89,6 +87,7 @@ class _Shelf:
         self.uses = [0] * len(clips)
         self.rng = rng
         self.queue: list[int] = []
+        self.made: set[frozenset[int]] = set()
 
     def draw(self, tie: bool, aspect: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """Two clips in random order, a tie or a decisive pair."""
@@ -100,6 +99,7 @@ class _Shelf:
             if other is not None:
                 self.uses[one] += 1
                 self.uses[other] += 1
+                self.made.add(frozenset((one, other)))
                 places = (one, other) if self.rng.random() < 0.5 else (other, one)
                 return self.clips[places[0]], self.clips[places[1]]
         raise UserError(
@@ -132,4 +132,6 @@ class _Shelf:
 
     def _fit(self, one: int, other: int) -> bool:
         first, second = self.clips[one], self.clips[other]
+        if frozenset((one, other)) in self.made:
+            return False
         return first["sentence"] != second["sentence"] and first["speaker"] != second["speaker"]

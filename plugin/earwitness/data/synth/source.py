@@ -9,7 +9,7 @@ from earwitness.data.synth.levels import SAMPLING_RATE, Waveform, at_loudness, n
 
 FLOOR_DB = (-72.0, -50.0)  # background floor below the speech, in LU: below what the noise aspect starts with
 BREATH_DB = (-45.0, -20.0)  # noise that swells and fades with the voice, against it
-SILENCE_S = (-0.15, 0.3)  # before, and again after the speech; none where negative: clips are cut anywhere
+SILENCE_S = (-0.08, 0.3)  # before, and again after the speech; none where negative: clips are cut anywhere
 SPEECH_S = (0.9, 1.7)  # at most, of each recording: a training step costs by the second, and pauses cut speech anywhere
 TILT_DB = 1.5  # at most this many dB an octave around 1 kHz, up or down
 PEAK_DB = 3.0  # at most, of each of two broad equaliser bands

@@ -10,6 +10,7 @@ from __future__ import annotations
 import _ctypes
 import ctypes
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import soxr
@@ -94,12 +95,15 @@ def speak(text: str, voice: Voice) -> Waveform:
             pieces.append(ctypes.string_at(samples, 2 * count))
         return 0
 
+    data = Path(espeakng_loader.get_data_path())
+    if not (data / "voices" / "!v" / voice.speaker).is_file():  # the library would take another without a word
+        raise RuntimeError(f"eSpeak NG has no voice '{voice.accent}+{voice.speaker}'")
     callback = _CALLBACK(keep)
     library = ctypes.CDLL(espeakng_loader.get_library_path())
     try:
-        rate = library.espeak_Initialize(_SYNCHRONOUS, 0, espeakng_loader.get_data_path().encode(), _DONT_EXIT)
+        rate = library.espeak_Initialize(_SYNCHRONOUS, 0, str(data).encode(), _DONT_EXIT)
         if rate <= 0:
-            raise RuntimeError(f"eSpeak NG does not start with the data in {espeakng_loader.get_data_path()}")
+            raise RuntimeError(f"eSpeak NG does not start with the data in {data}")
         library.espeak_ng_SetRandSeed(ctypes.c_long(1))
         library.espeak_SetSynthCallback(callback)
         if library.espeak_SetVoiceByName(f"{voice.accent}+{voice.speaker}".encode()):
