@@ -30,7 +30,7 @@ __all__ = ["batch_features", "batch_features_of", "frame_count", "mel_features",
 
 MIN_FRAMES = 64
 """Frames computed at least: with very few columns, a matrix product rounds differently from the host's large one."""
-BLOCK_FRAMES = 512
+BLOCK_FRAMES = 256
 """Frames computed at a time: their spectra stay in the processor's cache, and memory stays bounded."""
 MIN_POWER = 1e-10
 """Mel power of silence: its logarithm is -10."""

@@ -10,14 +10,15 @@ from copy import deepcopy
 from typing import Any
 
 from earwitness.audio import features, lengths
+from earwitness.audio.limits import Family
 from earwitness.errors import UserError
 
 AUDIO_PLACEHOLDER = "<audio>"
 
 
-def family_of(processor: Any) -> str:
+def family_of(processor: Any) -> Family:
     """Tell the model family (``qwen2_audio``, ``qwen2_5_omni``, ``qwen3_omni``) from the processor's class."""
-    families = {
+    families: dict[str, Family] = {
         "Qwen2AudioProcessor": "qwen2_audio",
         "Qwen2_5OmniProcessor": "qwen2_5_omni",
         "Qwen3OmniMoeProcessor": "qwen3_omni",
@@ -53,9 +54,12 @@ class ExactAudio:
         messages = deepcopy(messages)
         for message in messages:
             pieces = message["content"].split(AUDIO_PLACEHOLDER)
-            message["content"] = pieces[0] + "".join(
-                f"{bos}{self.audio_token * next(counts)}{eos}{piece}"  # type: ignore[operator]
-                for piece in pieces[1:]
+            message["content"] = (
+                pieces[0]
+                + "".join(
+                    f"{bos}{self.audio_token * next(counts)}{eos}{piece}"  # type: ignore[operator]
+                    for piece in pieces[1:]
+                )
             )
         return messages
 
@@ -96,7 +100,7 @@ class ExactAudio:
         family, first = family_of(processor), 0
         frames = mask.sum(-1).tolist()
         for ids, clips in zip(batch_ids, audlens, strict=True):
-            tokens = sum(token == token_id for token in ids)
+            tokens = list(ids).count(token_id)
             embeddings = sum(features.token_count(count, family) for count in frames[first : first + clips])
             if tokens != embeddings:
                 names = ", ".join(lengths.name_of(audio) for audio in audios[first : first + clips])
@@ -111,9 +115,7 @@ def audio_tokens(audios: list, processor: Any) -> list[int]:
     """Count the audio tokens of each clip from its header."""
     extractor, family = processor.feature_extractor, family_of(processor)
     return [
-        features.token_count(
-            features.frame_count(lengths.checked_samples(audio, extractor, family), extractor), family
-        )
+        features.token_count(features.frame_count(lengths.checked_samples(audio, extractor, family), extractor), family)
         for audio in audios
     ]
 
