@@ -33,8 +33,8 @@ def extend_arguments(training_args: Any, finetuning_args: Any) -> None:
     """
     for item in fields(GRPOConfig):
         if not hasattr(training_args, item.name):
-            default = item.default_factory() if item.default is MISSING else item.default  # type: ignore[misc]
-            setattr(training_args, item.name, default)
+            made = item.default_factory() if item.default_factory is not MISSING else item.default
+            setattr(training_args, item.name, made)
     steps = training_args.gradient_accumulation_steps * finetuning_args.grpo_updates_per_generation
     settings = {
         "num_generations": finetuning_args.grpo_num_generations,

@@ -66,5 +66,10 @@ def _cells(row: dict[str, Any], names: Sequence[str]) -> list[Cell]:
     return [
         shorten(row["id"], 24),
         *(None if figure is None else f"{figure:.3f}" for figure in figures),
-        shorten(row["completion"], 60) or "(empty)",
+        _printable(shorten(row["completion"], 60)) or "(empty)",
     ]
+
+
+def _printable(text: str) -> str:
+    """Replace what would move a terminal's cursor: an untrained policy writes anything."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)

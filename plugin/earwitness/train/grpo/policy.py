@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from earwitness.audio.features import batch_features_of
-from earwitness.audio.limits import Family
+from earwitness.audio.limits import Family, token_count
 from earwitness.infer.model import JudgeModel
 
 _EARS = ("audio_tower", "multi_modal_projector")
@@ -46,7 +46,7 @@ class Policy(JudgeModel):
         return self._network.device
 
     @property
-    def dtype(self) -> torch.dtype:  # type: ignore[override]
+    def dtype(self) -> torch.dtype:
         """Of the audio tower's weights, which its input must match; some may be quantised."""
         kinds = (parameter.dtype for parameter in self._network.audio_tower.parameters())
         return next(kind for kind in kinds if kind.is_floating_point)
@@ -74,12 +74,12 @@ class Policy(JudgeModel):
         batch = batch_features_of(paths, self.extractor, self.family)
         features = batch["input_features"].to(self.device, self.dtype)
         mask = batch["feature_attention_mask"].to(self.device)
-        _, counts = self._network.audio_tower._get_feat_extract_output_lengths(mask.sum(-1))
+        counts = [token_count(frames, self.family) for frames in mask.sum(-1).tolist()]
         if self.family == "qwen2_audio":
             hidden = self._hear_qwen2_audio(features, mask)
         else:
             hidden = self._network.get_audio_features(features, feature_attention_mask=mask).last_hidden_state
-        return list(hidden.split(counts.tolist()))
+        return list(hidden.split(counts))
 
     def _hear_qwen2_audio(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         from transformers.masking_utils import create_bidirectional_mask

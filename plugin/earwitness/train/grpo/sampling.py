@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,8 +25,7 @@ class Sampling:
         temperature, top_p, top_k: see ``GrpoArguments``.
         max_new_tokens: the most tokens of a completion, its end token included.
         end: id that ends a completion.
-        forbidden: (vocabulary,) bool; ids that are never sampled: audio tokens among them, which later forward passes
-            would take for clips, and every end but ``end``.
+        forbidden: (vocabulary,) bool; ids that are never sampled, see ``forbidden_ids``.
     """
 
     temperature: float
@@ -34,6 +34,21 @@ class Sampling:
     max_new_tokens: int
     end: int
     forbidden: torch.Tensor
+
+
+def forbidden_ids(tokenizer: Any, vocabulary: int) -> torch.Tensor:
+    """Mark ids that no completion may hold: special tokens but the end of sequence, and ids without a token.
+
+    Later forward passes would take a sampled audio token for a clip.
+
+    Returns: (vocabulary,) bool.
+    """
+    forbidden = torch.zeros(vocabulary, dtype=torch.bool)
+    forbidden[len(tokenizer) :] = True
+    special = [id_ for id_, token in tokenizer.added_tokens_decoder.items() if token.special]
+    forbidden[[id_ for id_ in special if id_ < vocabulary]] = True
+    forbidden[tokenizer.eos_token_id] = False
+    return forbidden
 
 
 class Streams:

@@ -24,7 +24,7 @@ from earwitness.train.grpo.loss import token_losses
 from earwitness.train.grpo.policy import ClipBank, Policy
 from earwitness.train.grpo.questions import Questions
 from earwitness.train.grpo.rollout import Batch, Progress, pad_rows, split
-from earwitness.train.grpo.sampling import Sampling, sample
+from earwitness.train.grpo.sampling import Sampling, forbidden_ids, sample
 from earwitness.train.grpo.scoring import Scorer, Written, summary
 
 
@@ -67,7 +67,7 @@ class SpeechGrpoTrainer(GRPOTrainer):
 
         self.finetuning_args = finetuning_args
         self.questions = questions
-        family = family_of(processor)
+        family: Any = family_of(processor)
         self.policy = Policy(_bare(model), family, processor.feature_extractor)
         self.policy.freeze_unused()
         extend_arguments(args, finetuning_args)
@@ -90,7 +90,8 @@ class SpeechGrpoTrainer(GRPOTrainer):
         if reference is not None:
             self.reference = Policy(_bare(reference), family, processor.feature_extractor)
         self._banks = {mode: (ClipBank(), ClipBank()) for mode in ("train", "eval")}
-        self._stale = False
+        self._buffered_inputs: Any = None
+        self._stale = False  # whether the buffer came from a checkpoint, without the embeddings of its clips
         self._sampling = self._make_sampling(tokenizer)
         self._journal = Journal(args.output_dir)
         self._scorer = Scorer(rewards, finetuning_args, self.accelerator, self._journal)
@@ -121,19 +122,16 @@ class SpeechGrpoTrainer(GRPOTrainer):
 
     def _make_sampling(self, tokenizer: Any) -> Sampling:
         arguments = self.finetuning_args
-        forbidden = torch.zeros(self.policy.vocabulary, dtype=torch.bool)
-        forbidden[len(tokenizer) :] = True
-        special = [id_ for id_, token in tokenizer.added_tokens_decoder.items() if token.special]
-        forbidden[[id_ for id_ in special if id_ < len(forbidden)]] = True
-        forbidden[tokenizer.eos_token_id] = False
         return Sampling(
             temperature=arguments.grpo_temperature,
             top_p=arguments.grpo_top_p,
             top_k=arguments.grpo_top_k,
             max_new_tokens=arguments.grpo_max_new_tokens,
             end=tokenizer.eos_token_id,
-            forbidden=forbidden,
+            forbidden=forbidden_ids(tokenizer, self.policy.vocabulary),
         )
+
+    optimizer: Any
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
         """Create the optimizer that the host's arguments ask for (LoRA+, GaLore, Muon ...)."""
@@ -165,7 +163,7 @@ class SpeechGrpoTrainer(GRPOTrainer):
         """Micro-steps that one batch of completions serves."""
         return self.args.steps_per_generation * self.num_iterations
 
-    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
+    def train(self, resume_from_checkpoint: Any = None, **kwargs: Any) -> Any:
         """Train; where the evaluator fails too often, write a checkpoint and stop.
 
         Raises:

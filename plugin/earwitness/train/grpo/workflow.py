@@ -50,11 +50,38 @@ def train(config: dict[str, Any]) -> None:
 
 
 def run_grpo(model_args: Any, data_args: Any, training_args: Any, finetuning_args: Any, callbacks: list[Any]) -> None:
-    """Load data and models, train, evaluate, plot."""
-    from llamafactory.data import get_template_and_fix_tokenizer
+    """Train, evaluate and plot, as the host's workflows do."""
     from llamafactory.extras.ploting import plot_loss
-    from llamafactory.model import load_model, load_tokenizer
     from llamafactory.train.trainer_utils import create_modelcard_and_push
+
+    trainer = make_trainer(model_args, data_args, training_args, finetuning_args, callbacks)
+    if training_args.do_train:
+        result = trainer.train(resume_from_checkpoint=training_args.resume_from_checkpoint)
+        trainer.save_model()
+        trainer.log_metrics("train", result.metrics)
+        trainer.save_metrics("train", result.metrics)
+        trainer.save_state()
+        if trainer.is_world_process_zero() and finetuning_args.plot_loss:
+            plot_loss(training_args.output_dir, keys=_curves(trainer.state.log_history))
+    if training_args.do_eval:
+        metrics = trainer.evaluate(metric_key_prefix="eval")
+        trainer.log_metrics("eval", metrics)
+        trainer.save_metrics("eval", metrics)
+    create_modelcard_and_push(trainer, model_args, data_args, training_args, finetuning_args)
+
+
+def make_trainer(
+    model_args: Any, data_args: Any, training_args: Any, finetuning_args: Any, callbacks: list[Any] | None = None
+) -> Any:
+    """Load rewards, data and models; everything a user can get wrong is checked before the models are loaded.
+
+    Returns: a ``SpeechGrpoTrainer``.
+
+    Raises:
+        UserError: rewards, data or reference do not fit.
+    """
+    from llamafactory.data import get_template_and_fix_tokenizer
+    from llamafactory.model import load_model, load_tokenizer
 
     from earwitness.rewards.registry import load_rewards
     from earwitness.train.grpo.questions import load_questions
@@ -75,7 +102,7 @@ def run_grpo(model_args: Any, data_args: Any, training_args: Any, finetuning_arg
 
     from earwitness.train.grpo.trainer import SpeechGrpoTrainer
 
-    trainer = SpeechGrpoTrainer(
+    return SpeechGrpoTrainer(
         model=model,
         reference=reference,
         args=training_args,
@@ -86,19 +113,6 @@ def run_grpo(model_args: Any, data_args: Any, training_args: Any, finetuning_arg
         processor=processor,
         callbacks=callbacks,
     )
-    if training_args.do_train:
-        result = trainer.train(resume_from_checkpoint=training_args.resume_from_checkpoint)
-        trainer.save_model()
-        trainer.log_metrics("train", result.metrics)
-        trainer.save_metrics("train", result.metrics)
-        trainer.save_state()
-        if trainer.is_world_process_zero() and finetuning_args.plot_loss:
-            plot_loss(training_args.output_dir, keys=_curves(trainer.state.log_history))
-    if training_args.do_eval:
-        metrics = trainer.evaluate(metric_key_prefix="eval")
-        trainer.log_metrics("eval", metrics)
-        trainer.save_metrics("eval", metrics)
-    create_modelcard_and_push(trainer, model_args, data_args, training_args, finetuning_args)
 
 
 def check_arguments(model_args: Any, training_args: Any, finetuning_args: Any, generating_args: Any) -> None:
