@@ -149,7 +149,7 @@ def test_ratings_of_a_text():
     structured = (
         "<think>\nOverall Quality: 2/5\nDistortion: 3/5 (jitter)\nSpeech Rate: suitable\n</think>\n<answer>ok</answer>"
     )
-    assert read_values(structured, set()) == {"overall quality": 2.0, "distortion": 3.0, "speech rate": "suitable"}
+    assert read_values(structured, set()) == {"overall quality": 2.0, "distortion": 3.0, "speech rate": "appropriate"}
     assert read_values("- **noise**: 3 (audible)\nloudness: 9\ncolour: 2", {"noise", "loudness"}) == {"noise": 3.0}
     assert read_values("noise: 3\nnoise: 4", {"noise"}) == {}
     assert read_values("3.5\nSlightly noisy.", set()) == {"overall quality": 3.5}

@@ -20,9 +20,9 @@ from typing import Any
 from earwitness.data.converters.speecheval import LANGUAGES
 from earwitness.errors import RowError, UserError, shorten
 from earwitness.files import ROW_FORMATS, numbered_rows
+from earwitness.judges import parse
 from earwitness.judges.sections import split_response
 from earwitness.judges.spec import JudgeSpec
-from earwitness.judges.verdicts import parse_verdict
 from earwitness.metrics.label_tokens import label_score
 
 LABELS = {"real": "real", "bonafide": "real", "fake": "fake", "spoof": "fake"}
@@ -120,7 +120,7 @@ def _row(row: Mapping[str, Any]) -> Clip:
 
 
 def _swift(row: Mapping[str, Any]) -> Clip:
-    verdict = parse_verdict(row["response"], _JUDGE)
+    verdict = parse(row["response"], _JUDGE)
     score = label_score(row.get("logprobs"), verdict.verdict)
     reason = verdict.unscored or score.reason
     label = read_label(_first(row, ("labels", "label", "solution")))
@@ -150,7 +150,7 @@ def _scored(row: Mapping[str, Any]) -> Clip:
 
 
 def _predicted(row: Mapping[str, Any]) -> Clip:
-    verdict = parse_verdict(row["predict"], _JUDGE)
+    verdict = parse(row["predict"], _JUDGE)
     reason = verdict.unscored or "no log-probabilities"
     return Clip(_id(row), read_label(row.get("label")), None, verdict.verdict, reason, _groups(row))
 

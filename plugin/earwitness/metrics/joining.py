@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from earwitness.errors import UserError, shorten
-from earwitness.judges.verdicts import parse_verdict
+from earwitness.judges import parse
 from earwitness.metrics.pairwise_files import Prediction, Reference
 from earwitness.metrics.questions import Questions, row_key
 
@@ -236,7 +236,7 @@ class _Check:
         for at, prediction in sorted(pairs.items()):
             reference = self._references[at]
             same = self._questions.asks(prediction.prompt, at)
-            label = parse_verdict(prediction.label, reference.judge).verdict
+            label = parse(prediction.label, reference.judge).verdict
             prompts += same is True
             labels += label is not None
             if same is False:

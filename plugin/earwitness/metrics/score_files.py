@@ -16,6 +16,7 @@ from typing import Any
 
 from earwitness.errors import RowError, UserError, shorten
 from earwitness.files import ROW_FORMATS, numbered_rows
+from earwitness.judges.spec import JudgeSpec
 from earwitness.metrics.score_text import OVERALL, SPEECH_RATE, Value, read_values
 from earwitness.metrics.scores import SPEECH_RATES, speech_rate
 
@@ -36,6 +37,7 @@ class Rating:
         reference_text: what people wrote, for BLEU; ``None`` without.
         prediction_text: what the judge wrote; ``None`` without.
         meta: every other column.
+        judge: whose parser reads the prediction; ``None`` where unknown.
     """
 
     row: int
@@ -45,6 +47,7 @@ class Rating:
     reference_text: str | None = None
     prediction_text: str | None = None
     meta: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    judge: JudgeSpec | None = None
 
 
 def read_ratings(
@@ -76,7 +79,7 @@ def read_ratings(
         raise UserError(f"{path}: no row carries a reference; give them with --references")
     names = _dimensions(labelled)
     found = [
-        replace(rating, **_prediction(row, rating.reference, names, scale))
+        replace(rating, **_prediction(row, rating, names, scale))
         for rating, (_, row) in zip(labelled, rows, strict=True)
     ]
     _check_ids(path, found)
@@ -91,21 +94,11 @@ def _references(source: str, dataset_dir: str | os.PathLike[str], scale: tuple[f
         return found
     from earwitness.data.records import load_records
 
-    return [
-        _reference(
-            path,
-            record.row,
-            {
-                **record.meta,
-                "id": record.id,
-                "aspect": record.aspect,
-                "reference": record.reference,
-                "answer": record.response,
-            },
-            scale,
-        )
-        for record in load_records(source, dataset_dir)
-    ]
+    found = []
+    for record in load_records(source, dataset_dir):
+        row = {"id": record.id, "aspect": record.aspect, "reference": record.reference, "answer": record.response}
+        found.append(replace(_reference(path, record.row, record.meta | row, scale), judge=record.judge))
+    return found
 
 
 def _joined(
@@ -125,7 +118,7 @@ def _joined(
         if id in joined:
             raise UserError(f"{path}, row {number}: id {id!r} occurs twice")
         reference = by_id[id]
-        joined[id] = replace(reference, row=number, **_prediction(row, reference.reference, names, scale))
+        joined[id] = replace(reference, row=number, **_prediction(row, reference, names, scale))
     # References without a prediction stay, unscored: they are part of the question.
     return [joined.get(str(rating.id), rating) for rating in references]
 
@@ -166,9 +159,9 @@ def _reference(path: Path, number: int, row: Mapping[str, Any], scale: tuple[flo
     return Rating(number, _id(row), values, reference_text=text, meta=meta)
 
 
-def _prediction(
-    row: Mapping[str, Any], reference: Mapping[str, Value], names: Set[str], scale: tuple[float, float]
-) -> dict[str, Any]:
+def _prediction(row: Mapping[str, Any], rating: Rating, names: Set[str], scale: tuple[float, float]) -> dict[str, Any]:
+    reference = rating.reference
+
     def rated(name: str, value: Any) -> Value | None:
         try:
             return _rating(name, value, scale)
@@ -177,7 +170,7 @@ def _prediction(
 
     text = next((row[name] for name in PREDICTION_TEXTS if isinstance(row.get(name), str)), None)
     # Where a row carries both sides, its number columns are the reference's.
-    values = (_explicit(row, rated) if text is None else {}) or read_values(text, names, scale)
+    values = (_explicit(row, rated) if text is None else {}) or read_values(text, names, scale, rating.judge)
     if set(values) == {OVERALL} and OVERALL not in reference:
         # A single number rates what was asked.
         asked = "mos" if "mos" in reference else next(iter(reference)) if len(reference) == 1 else OVERALL

@@ -1,96 +1,83 @@
-"""Reading ratings from what judges write: label lines, single scores, and the MOS that ends a description (ALLD)."""
+"""Reading ratings from what judges write, with the judges' own parsers where they have one.
+
+A text of an unknown judge is read as SpeechEval's label lines, then as lines ``name: value`` for the dimensions that
+people rated, then as a single score or the MOS that ends a description (ALLD).
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Set
 
-from earwitness.data.converters.label_lines import read_thinking
+from earwitness.judges import parse
+from earwitness.judges.numbers import SCORE, read_mos
 from earwitness.judges.sections import split_response
-from earwitness.metrics.evaluator_text import extract_score
+from earwitness.judges.spec import JudgeSpec
 from earwitness.metrics.scores import speech_rate
 
 OVERALL = "overall quality"
 SPEECH_RATE = "speech rate"
 Value = float | str
 
+_LABEL_LINES = JudgeSpec.of_type("speecheval_assessment")
 _MARKUP = re.compile(r"[*_`#]+")
-_NUMBER = r"(?<![\w.,])(\d+(?:\.\d+)?)(?!\.?\d)"
-_SCALE = r"(?:\s*(?:/|out\s+of)\s*\d+(?:\.0+)?)?"
-_RANGE = r"(?!\s*(?:%|(?:-|–|—|~|to|or|and)\s*\d))"
-_MOS = re.compile(
-    r"(?:\bMOS\b|\bmean\s+opinion\s+score\b|\boverall(?:\s+speech)?\s+quality\b|\boverall\s+(?:score|rating)\b)"
-    rf"(?:\s*\([^)\n]*\))?[^\d.!?\n]{{0,60}}?{_NUMBER}{_SCALE}{_RANGE}",
-    re.IGNORECASE,
-)
-_NUMBER_LINE = re.compile(rf"^[\s\[(]*{_NUMBER}{_SCALE}[\s\]).]*$")
+_RANGE_NOTE = re.compile(r"\(\s*\d+\s*(?:-|–|to)\s*\d+\s*\)")
 _NAMED = re.compile(
-    rf"^\s*[-•]?\s*([^:=\d]+?)\s*[:=]\s*(?:{_NUMBER}{_SCALE}{_RANGE}(?:\s*\(.*\))?|(\w[\w -]*?))\s*\.?\s*$"
+    rf"^\s*[-•]?\s*(?P<name>[^:=\d]+?)\s*[:=]\s*(?:{SCORE}(?:\s*\(.*\))?|(?P<word>\w[\w -]*?))\s*\.?\s*$"
 )
 
 
 def extract_mos(text: str | None, scale: tuple[float, float] = (1, 5)) -> float | None:
-    """The MOS that a description states.
-
-    Read is the last number that follows "MOS", "mean opinion score", "overall quality" or "overall score" in the same
-    sentence ("with a MOS of 3.2", "overall quality is about 2.5 out of 5"), else a number alone on the last line.
-    ``None`` where there is neither, for a range ("3 to 4"), and outside ``scale``.
-    """
-    plain = _MARKUP.sub("", text or "").strip()
-    stated = [float(match[1]) for match in _MOS.finditer(plain)]
-    last = _NUMBER_LINE.match(plain.rpartition("\n")[2])
-    value = stated[-1] if stated else float(last[1]) if last else None
-    return value if value is not None and scale[0] <= value <= scale[1] else None
+    """The MOS that a description ends in, as ``judges.numbers.read_mos``; the scale in "MOS (1-5)" is skipped."""
+    return read_mos(_RANGE_NOTE.sub("", text or ""), scale)[0]
 
 
-def read_values(text: str | None, dimensions: Set[str], scale: tuple[float, float] = (1, 5)) -> dict[str, Value]:
+def read_values(
+    text: str | None, dimensions: Set[str], scale: tuple[float, float] = (1, 5), judge: JudgeSpec | None = None
+) -> dict[str, Value]:
     """Every rating of a text.
 
     Args:
         text: a response, with or without ``<think>`` and ``<answer>`` tags.
-        dimensions: lower-case names to look for in lines ``name: value``; SpeechEval's eight are always read.
+        dimensions: lower-case names to look for in lines ``name: value``.
         scale: numbers outside it are no ratings.
+        judge: who wrote the text, where that is known.
 
     Returns:
-        Dimension to number, and for the speech rate to its category. A text without any such line may give
-        ``OVERALL`` as a single number, a labelled score or a MOS. A dimension stated twice with different values is
-        left out.
+        Dimension to number, and for the speech rate to its category; a single score under ``OVERALL``. A dimension that
+        is stated twice with different values is left out.
     """
     if not text:
         return {}
+    read = parse(text, judge or _LABEL_LINES)
+    found: dict[str, Value] = {name: value for name, value in read.scores.items() if _on(value, scale)}
+    if (rate := speech_rate(read.categories.get(SPEECH_RATE, ""))) is not None:
+        found[SPEECH_RATE] = rate
+    if read.score is not None and scale[0] <= read.score <= scale[1]:
+        found.setdefault(OVERALL, read.score)
+    if found or judge is not None:
+        return found
+    found = _named(text, dimensions, scale)
+    if not found and (answer := split_response(text, False).answer):
+        single = extract_mos(answer, scale)
+        return {} if single is None else {OVERALL: single}
+    return found
+
+
+def _on(value: Value, scale: tuple[float, float]) -> bool:
+    return isinstance(value, float | int) and scale[0] <= value <= scale[1]
+
+
+def _named(text: str, dimensions: Set[str], scale: tuple[float, float]) -> dict[str, Value]:
     found: dict[str, set[Value]] = {}
-
-    def add(name: str, value: Value) -> None:
-        if scale[0] <= value <= scale[1] if isinstance(value, float) else speech_rate(value) is not None:
-            found.setdefault(name, set()).add(value)
-
-    for entry in read_thinking(text):
-        if entry["score"] is not None:
-            add(entry["name"], float(entry["score"]))
-        elif entry["name"] == SPEECH_RATE and entry["text"] is not None:
-            add(SPEECH_RATE, str(entry["text"]))
-    labelled = set(found)
     for line in text.splitlines():
         match = _NAMED.match(_MARKUP.sub("", line))
-        if match and (name := " ".join(match[1].casefold().split())) in dimensions - labelled:
-            if match[2]:
-                add(name, float(match[2]))
-            elif name == SPEECH_RATE:
-                add(name, match[3])
-    if not found:
-        number = _single(text, scale)
-        if number is not None:
-            add(OVERALL, number)
+        name = " ".join(match["name"].casefold().split()) if match else ""
+        if match is None or name not in dimensions:
+            continue
+        value: Value | None = float(match["number"]) if match["number"] else None
+        if name == SPEECH_RATE and match["word"]:
+            found.setdefault(name, set()).update(filter(None, [speech_rate(match["word"])]))
+        elif value is not None and _on(value, scale):
+            found.setdefault(name, set()).add(value)
     return {name: next(iter(values)) for name, values in found.items() if len(values) == 1}
-
-
-def _single(text: str, scale: tuple[float, float]) -> float | None:
-    """The one number of an answer that rates one thing."""
-    answer = split_response(text, False).answer
-    if answer is None:
-        return None
-    first = _NUMBER_LINE.match(_MARKUP.sub("", answer.partition("\n")[0]))
-    if first:
-        return float(first[1])
-    labelled = extract_score(answer)
-    return extract_mos(answer, scale) if labelled is None else labelled
