@@ -56,7 +56,7 @@ class Comparison:
 class Judge:
     """A loaded judge of pairs."""
 
-    def __init__(self, engine: HFEngine, spec: JudgeSpec, orders: str = "both", batch_size: int = 16) -> None:
+    def __init__(self, engine: HFEngine, spec: JudgeSpec, orders: str = "both", batch_size: int = 32) -> None:
         """Wrap an engine; ``from_pretrained`` is the usual way.
 
         Args:
@@ -86,7 +86,7 @@ class Judge:
         device: str = "auto",
         dtype: str = "auto",
         orders: str = "both",
-        batch_size: int = 16,
+        batch_size: int = 32,
         decoding: Decoding | None = None,
         **spec: Any,
     ) -> Judge:

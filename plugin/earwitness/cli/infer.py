@@ -115,7 +115,7 @@ def parser() -> argparse.ArgumentParser:
     )
 
     work = options.add_argument_group("run")
-    work.add_argument("--batch-size", type=int, default=16, help="records answered together")
+    work.add_argument("--batch-size", type=int, default=32, help="records answered together")
     work.add_argument("--batch-tokens", type=int, default=32768, help="the most tokens of a batch")
     work.add_argument("--overwrite", action="store_true", help="start anew where another run lies")
     work.add_argument("--quiet", action="store_true", help="no progress bar")

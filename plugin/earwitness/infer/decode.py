@@ -90,7 +90,7 @@ def prefill(model: JudgeModel, prompts: Sequence[Prompt]) -> Sequences:
         cache.batch_select_indices(member)
         rests = [embedded[row][length:] for group, length in zip(groups, shared, strict=True) for row in group]
         hidden, mask, positions = _extend(model, cache, rests, mask[member], positions[member])
-    return Sequences(cache, mask, positions, model.logits(hidden[:, -1]))
+    return Sequences(cache, mask, positions, model.logits(hidden))
 
 
 def _embed(model: JudgeModel, prompt: Prompt) -> torch.Tensor:
@@ -153,18 +153,23 @@ def _extend(
     mask: torch.Tensor | None,
     positions: torch.Tensor | None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Run left-padded rows of embeddings (n_i, hidden) after what is cached."""
-    longest = max(len(row) for row in rows)
-    batch = rows[0].new_zeros(len(rows), longest, rows[0].shape[-1])
-    new = torch.zeros(len(rows), longest, dtype=torch.long, device=model.device)
-    for number, row in enumerate(rows):
-        batch[number, longest - len(row) :] = row
-        new[number, longest - len(row) :] = 1
-    start = 0 if positions is None else positions[:, None]
-    places = (new.cumsum(1) - 1 + start).clamp(min=0)
-    mask = new if mask is None else torch.cat([mask, new], 1)
-    hidden = model.hidden_states(batch, mask, places, cache)
-    return hidden, mask, places[:, -1] + 1
+    """Run rows of embeddings (n_i, hidden) after what is cached.
+
+    Rows are padded on the right: what is causal cannot see its padding, so the first pass needs no mask, and attention
+    kernels are faster without. Later passes mask the gaps.
+
+    Returns: the last hidden state of each row (B, hidden), the mask of all that is cached, the next positions (B,).
+    """
+    lengths = torch.tensor([len(row) for row in rows], device=model.device)
+    batch = torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
+    steps = torch.arange(batch.shape[1], device=model.device)
+    new = (steps < lengths[:, None]).long()
+    places = steps.expand(len(rows), -1)
+    if mask is not None and positions is not None:
+        places = positions[:, None] + places
+    hidden = model.hidden_states(batch, None if mask is None else torch.cat([mask, new], 1), places, cache)
+    last = hidden[torch.arange(len(rows), device=model.device), lengths - 1]
+    return last, new if mask is None else torch.cat([mask, new], 1), places[:, 0] + lengths
 
 
 @torch.inference_mode()

@@ -187,13 +187,13 @@ class JudgeModel:
         return self._network.get_input_embeddings()(ids)
 
     def hidden_states(
-        self, embeddings: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, cache: Cache
+        self, embeddings: torch.Tensor, mask: torch.Tensor | None, positions: torch.Tensor, cache: Cache
     ) -> torch.Tensor:
         """Run the text model on new tokens after those in the cache.
 
         Args:
             embeddings: (B, n, hidden) of the new tokens.
-            mask: (B, cached + n) 1 for tokens, 0 for padding.
+            mask: (B, cached + n) 1 for tokens, 0 for padding; None for plain causal attention over an empty cache.
             positions: (B, n) of the new tokens.
             cache: keys and values so far; extended in place.
 

@@ -39,7 +39,7 @@ class RunOptions:
     """
 
     orders: str = "ab"
-    batch_size: int = 16
+    batch_size: int = 32
     batch_tokens: int = 32768
     skip_bad: bool = False
     overwrite: bool = False
