@@ -210,13 +210,13 @@ def test_an_evaluator_that_dies_leaves_a_checkpoint_to_go_on_from(base, tmp_path
             "gradient_accumulation_steps": 4,
         }
         whole = run(base(output_dir=str(tmp_path / "whole"), **changes))
-        count = len(server.requests) // 2
-        server.answer = lambda body: grade(body) if len(server.requests) < count * 3 + 8 else Status(500)
-        with pytest.raises(UserError, match=r"failed on .* Training stopped with a checkpoint at step \d"):
+        dies = len(server.requests) * 3 // 2  # two of the four steps are graded
+        server.answer = lambda body: grade(body) if len(server.requests) <= dies else Status(500)
+        with pytest.raises(UserError, match=r"failed on .* Training stopped with a checkpoint at step 2 "):
             run(base(output_dir=str(tmp_path / "parts"), **changes))
         server.answer = grade
         resumed = run(base(output_dir=str(tmp_path / "parts"), **changes))
-    assert 0 < int(resumed.args.resume_from_checkpoint.rsplit("-", 1)[1]) < 4
+    assert resumed.args.resume_from_checkpoint.endswith("checkpoint-2")
     assert steps(resumed) == steps(whole)
     assert journal(tmp_path / "parts") == journal(tmp_path / "whole")
 

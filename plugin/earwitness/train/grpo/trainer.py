@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -202,7 +203,12 @@ class SpeechGrpoTrainer(GRPOTrainer):
         if self._mode == "eval":
             return self._generate_and_score_completions(generation_batch)
         if self._step % self._cycle == 0:
-            batch = self._generate_and_score_completions(generation_batch)
+            known = deepcopy(self._metrics["train"]), self.state.num_input_tokens_seen
+            try:
+                batch = self._generate_and_score_completions(generation_batch)
+            except EvaluatorError:  # what is written then must not know of completions that taught nothing
+                self._metrics["train"], self.state.num_input_tokens_seen = known
+                raise
             self._buffered_inputs = split(batch, self.args.steps_per_generation)
         elif self._stale:
             with self._resting():
