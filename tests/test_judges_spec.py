@@ -58,7 +58,11 @@ def test_every_key_reaches_the_spec():
 @pytest.mark.parametrize(
     ("formatting", "judge", "named"),
     [
-        ("speech_pair", {"tempalte": "x"}, ["'mine'", "judge.tempalte", "did you mean 'template'", "order_swap"]),
+        (
+            "speech_pair",
+            {"tempalte": "x"},
+            ["unknown key 'tempalte'", "did you mean 'template'", "order_swap"],
+        ),
         ("speech_pair", {"type": "pariwise"}, ["pariwise", "sagelm_semantic", "alld_ab"]),
         ("speech_pair", {"type": "score"}, ["hears 1 clip", "pairwise"]),
         ("speech_clip", {"type": "pairwise"}, ["hears 2 clip", "rate_clip"]),

@@ -92,6 +92,25 @@ The first 3 seconds are noisy|In the second half the noise grows|First, I listen
 indicate a better response using 1, 2 or Tie.\\n### Instruction:\\nWhy?\\n\\n### Response 1:\\n<audio>"""
 
 
+MORE = {
+    "first": "I would choose the first one|option one|1 (90%)|Answer is: 1|Verdict → 1|Verdict:1"
+    "|{Comparision_result: 1}|1 as it is clearer|1 is the better response|Result: Response 1",
+    "second": "number 2|2nd response is better|Response two is better|2 (two)|I'd say Response 2|Preferred: 2"
+    "|2 - Response 2 is better.|Response 2 is the better one because Response 1 is noisy|Two|The second|Tie-break: 2"
+    "|Compared to Response 1, Response 2 is better|2\\nResponse 1 is better as it is clean",
+    "tie": "Response 1 and 2 are the same|Responses 1 and 2 are equally good|**Final Verdict**: Tie."
+    "|So the answer is Tie|I'd go with a tie|I choose Tie|Response: Tie|Tie. Both are good|The two are tied|I think both are equally good.",
+    None: "1 (2)|two responses are given|response one and response two|10/10|1.0|they tie|Option 1 and Option 2",
+}
+STRICT = {
+    "first": "1|**1**|1.|1)|(1)|`1`|1\\nClear.|\\n1",
+    "second": "“2”|'2'|2:|[[2]]",
+    "tie": "TIE!|[[Tie]]|tie",
+    None: "１|- 1|# 1|<think>x</think>\\n1|1<|im_end|>|T|Response 1|12|1\\n2|1.0|Answer: 1|Two|1\\n<think>|"
+    "<answer>1</answer>|1 is better",
+}
+
+
 def cases(text):
     r"""Split at bars and line ends; ``\n`` is a line end of the case, ``<|im_end|>`` holds bars of its own."""
     parts = text.replace("<|im_end|>", "<im_end>").replace("\n", "|").split("|")
@@ -114,6 +133,20 @@ def test_unscored_with_a_reason(text):
     assert read.verdict is None
     assert read.unscored
     assert "\n" not in read.unscored
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict"), [(text, verdict) for verdict, texts in MORE.items() for text in cases(texts)]
+)
+def test_more_ways_to_say_it(text, verdict):
+    assert parse_verdict(text).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict"), [(text, verdict) for verdict, texts in STRICT.items() for text in cases(texts)]
+)
+def test_strict(text, verdict):
+    assert parse_verdict(text, strict=True).verdict == verdict
 
 
 TURNED = [text for text in cases(FIRST) if not re.search("2|tie|one is", text, re.IGNORECASE)]
@@ -180,6 +213,7 @@ SPECS = st.sampled_from([SAGELM, LETTERS, ALLD, SIDES, THINKS, JudgeSpec.of_type
 @settings(max_examples=600, deadline=None)
 @given(TEXTS, SPECS, st.booleans())
 @example("1\n<answer>", SAGELM, False)
+@example("1\n</answer>", SAGELM, True)
 @example("Answer: 1\n2", SAGELM, False)
 @example("2\n**2**\n1", SAGELM, False)
 def test_any_text_gives_a_verdict_of_the_menu_or_a_reason(text, spec, strict):

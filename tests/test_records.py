@@ -363,7 +363,7 @@ def test_limit_stops_reading(tmp_path):
     ("info", "named"),
     [
         ({"formatting": "speech_pairs"}, ["speech_pairs", "speech_pair, speech_clip"]),
-        ({**PAIRS, "columns": {"verdct": "x"}}, ["columns.verdct", "did you mean 'verdict'", "rationale"]),
+        ({**PAIRS, "columns": {"verdct": "x"}}, ["'verdct'", "did you mean 'verdict'", "rationale"]),
         ({**PAIRS, "columns": {"verdict": 3}}, ["columns.verdict", "name of a column"]),
         ({**PAIRS, "columns": []}, ["'columns' must be an object"]),
         ({**PAIRS, "file_name": "gone.jsonl"}, ["gone.jsonl", "no such file"]),

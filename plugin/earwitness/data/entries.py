@@ -6,13 +6,12 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from earwitness.errors import UserError
 from earwitness.judges.spec import FORMATTINGS, JudgeSpec
-from earwitness.judges.text import listed
+from earwitness.judges.text import listed, refuse_unknown
 
 HOST_FORMATTINGS = ("alpaca", "sharegpt", "openai")
 """LLaMA-Factory's own formats, whose prompts are rendered already."""
@@ -28,7 +27,11 @@ _TAGS = {
     "function_tag": "function_call",
     "system_tag": "system",
 }
-_REMOTE = ("hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name")
+ENTRY_KEYS = (
+    *("file_name", "formatting", "columns", "judge", "tags", "ranking", "subset", "split", "folder", "num_samples"),
+    *("hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name"),
+)
+"""Every key of an entry: the host's, and ``judge``."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,8 @@ class Entry:
         if formatting not in (*FORMATTINGS, *HOST_FORMATTINGS):
             allowed = listed((*FORMATTINGS, *HOST_FORMATTINGS))
             raise UserError(f"{where}: unknown formatting {formatting!r}; allowed: {allowed}")
+        if formatting in FORMATTINGS:
+            refuse_unknown(where, info, ENTRY_KEYS)
         columns = info.get("columns", {})
         if not isinstance(columns, Mapping):
             raise UserError(f"{where}: 'columns' must be an object, but is {columns!r}")
@@ -109,13 +114,8 @@ class Entry:
 
 def _speech_columns(where: str, judge: JudgeSpec, columns: Mapping[str, Any]) -> dict[str, Any]:
     allowed = judge.kind.columns
+    refuse_unknown(f"{where}, columns, of judge {judge.type!r}", columns, allowed)
     for key, column in columns.items():
-        if key not in allowed:
-            close = get_close_matches(key, allowed, 1)
-            hint = f" (did you mean '{close[0]}'?)" if close else ""
-            raise UserError(
-                f"{where}, columns.{key}: unknown key{hint}; judge {judge.type!r} allows: {listed(allowed)}"
-            )
         if key == "scores" and isinstance(column, Mapping):
             if set(column) != set(judge.aspects):
                 raise UserError(

@@ -15,6 +15,7 @@ from earwitness.judges.words import FIRST, NOUNS, SECOND, VERBS
 TIES = frozenset(("tie", "tied", "draw", "equal", "even", "same", "the same", "no preference", "equally good"))
 _ORDINALS = {"first": FIRST, "1st": FIRST, "second": SECOND, "2nd": SECOND}
 _NUMBERS = {"1": "one", "2": "two"}
+_DIGITS = {word: digit for digit, word in _NUMBERS.items()}
 _BLANKS = re.compile(r"[^\S\n]+")
 _LINE_ENDS = re.compile(r" ?\n[ \n]*")
 _NOISE = re.compile(r"[*`\"“”„«»\[\]{}]|\\boxed|\$")
@@ -98,6 +99,8 @@ def _preferences(labels: tuple[tuple[str, str], ...], clip_names: tuple[str, ...
         mark = match["named"] or match["paren"] or match["bare"]
         if mark is not None:
             return marks[mark.upper()]
+        if match["number"] is not None:
+            return marks[_DIGITS[match["number"].casefold()]]
         if match["label"] is not None:
             return FIRST if menu[bare(match["label"])] == "first" else SECOND
         return _ORDINALS[(match["ordinal"] or match["alone"]).casefold()]
@@ -140,14 +143,15 @@ def _references(labels: tuple[tuple[str, str], ...], marks: dict[str, str]) -> l
     whole = "|".join(re.escape(label) for label in sided if len(label) > 1) or "(?!)"
     mark = f"[{''.join(map(re.escape, marks))}]" if marks else "(?!)"
     any_case = f"(?i:{mark})"
+    numbers = "|".join(word for digit, word in _NUMBERS.items() if digit in marks) or "(?!)"
     # After a mark: no word, no decimals, no "out of ten", no percent.
     end = r"(?![\w%])(?![.,:/]\d)(?!\s*/\s*\d)"
     after_ordinal = rf"(?=\s+{VERBS}\b|\s*[.,;:!?)]|\s*$)"
     return [
         rf"(?i:\b(?:the\s+)?{NOUNS}s?)[\s_-]?(?i:number\s|no\.\s?)?#?\s?"
-        rf"(?:\((?P<paren>{any_case})\)|(?P<named>{any_case}){end})",
+        rf"(?:\((?P<paren>{any_case})\)|(?P<named>{any_case}){end}|(?P<number>(?i:{numbers}))\b)",
         rf"(?<!\w)(?P<label>(?i:{whole}))(?!\w)",
         rf"(?i:\b(?:the\s+)?(?P<ordinal>first|second|1st|2nd)\s+(?:{NOUNS}|one)\b)",
         rf"(?i:\bthe\s+(?P<alone>first|second|1st|2nd)\b)(?i:{after_ordinal})",
-        rf"(?<![\w.,:/%$+'-])(?P<bare>{mark}){end}(?!['-]\w)",
+        rf"(?<!\d:)(?<![\w.,/%$+'-])(?P<bare>{mark}){end}(?!['-]\w)",
     ]

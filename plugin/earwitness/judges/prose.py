@@ -91,7 +91,7 @@ _TIE = (
     r"\bno\s+(?:(?:clear|real|significant|noticeable|discernible|meaningful|perceptible|audible|obvious|overall)\s+){0,2}"
     r"(?:difference|winner|preference)\b",
     r"\b(?:isn't|is\s+not)\s+(?:a|any)\s+(?:(?:clear|real|significant|noticeable|meaningful)\s+){0,2}(?:difference|winner)\b",
-    r"\b(?:it\s+is|it's|this\s+is|that\s+is|that's|is|declare|call\s+it|i\s+(?:choose|say|indicate))\s+"
+    r"\b(?:it\s+is|it's|this\s+is|that\s+is|that's|is|declare|call\s+it|i\s+(?:choose|say|indicate|pick)|go\s+with)\s+"
     r"(?:(?:a|as|clear|complete|perfect|basically|essentially)\s+){0,3}(?:tie|draw|tied)\b(?!-)",
     r"\b(?:resulting|results?|leading|leads|ends?|ended|ending)\s+(?:in|to)\s+a\s+tie\b(?!-)",
     rf"{SIDE}\s+{VERBS}\s+(?:(?:just|exactly|about)\s+)?as\s+good\s+as\s+{SIDE}",

@@ -5,20 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any
 
 from earwitness.errors import UserError
 from earwitness.judges import prompts
 from earwitness.judges.kinds import JudgeType
-from earwitness.judges.text import bare, listed
+from earwitness.judges.text import bare, listed, refuse_unknown
 
 FORMATTINGS = {"speech_pair": 2, "speech_clip": 1}
 """The ``formatting`` names of judges, and how many clips a row of each holds."""
 
 ORDER_SWAPS = ("none", "random", "always")
 _DEFAULT_TYPES = {"speech_pair": "pairwise", "speech_clip": "score"}
-_KEYS = (
+JUDGE_KEYS = (
     "type",
     "template",
     "aspects",
@@ -30,6 +29,7 @@ _KEYS = (
     "clip_names",
     "language",
 )
+"""Every key of a judge block."""
 
 
 @dataclass(frozen=True)
@@ -158,11 +158,7 @@ class _Block:
     def spec(self) -> JudgeSpec:
         if not isinstance(self.block, Mapping):
             raise UserError(f"{self.where}: 'judge' must be an object, but is {self.block!r}")
-        for key in self.block:
-            if key not in _KEYS:
-                close = get_close_matches(key, _KEYS, 1)
-                hint = f" (did you mean '{close[0]}'?)" if close else ""
-                raise self.fail(key, f"unknown key{hint}; allowed: {listed(_KEYS)}")
+        refuse_unknown(f"{self.where}, judge", self.block, JUDGE_KEYS)
         self.kind = self._kind()
         order_swap = self._choice("order_swap", ORDER_SWAPS)
         if order_swap != "none" and self.kind.clips == 1:

@@ -3,7 +3,8 @@ r"""Reading the verdict of a judge with a menu: tolerant of how it is written, n
 An answer is read by the first of these rules that applies.
 
 1. Its first line is a label of the menu and nothing else, up to white space, Markdown, quotes, brackets, case and
-   final punctuation (``**Tie**``, ``[[1]]``, ``2.``). All that follows is rationale. ``strict`` stops here.
+   final punctuation (``**Tie**``, ``[[1]]``, ``2.``). All that follows is rationale. ``strict`` stops here; without it
+   bullets, headings and full-width characters are read through as well.
 2. It is JSON with a verdict under a usual key, or its first line is another name of a verdict and nothing else
    (``Response 1``, ``the second``, ``Two``, ``T``).
 3. It declares a verdict: ``Answer: 2``, ``The verdict is a tie``, ``[[B]]``, ``\boxed{1}``, or a line further
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,7 +29,7 @@ from earwitness.judges.judgement import Judgement
 from earwitness.judges.naming import Names, names_of
 from earwitness.judges.sections import split_response
 from earwitness.judges.spec import SAGELM, JudgeSpec
-from earwitness.judges.text import bare
+from earwitness.judges.text import bare, barely
 from earwitness.judges.words import EDGE, SIDE
 
 _WORD = (
@@ -38,7 +40,8 @@ _LEAD = (
     r"(?:(?:so|thus|therefore|hence|overall|in conclusion|and|my|the|this|correct|better|best|preferred|winning),?\s+)"
 )
 _DECLARATION = re.compile(
-    rf"(?:^|\n|[.!?;,:]\s)\W{{0,8}}{_LEAD}{{0,4}}(?P<final>final\s+)?{_WORD}\s*(?:\b(?:is|would be)\b|:|=|->|=>|-\s)\s*"
+    rf"(?:^|\n|[.!?;,:]\s)\W{{0,8}}{_LEAD}{{0,4}}(?P<final>final\s+)?{_WORD}"
+    rf"\s*(?:\b(?:is|would be)\b:?|:|=|->|=>|→|-\s)\s*"
     rf"(?:clearly\s+|for\s+)?(?:(?P<side>{SIDE})|(?:a\s+)?(?:tie|tied|draw)\b(?!-))"
     rf"(?!\w|\s*(?:,|/|&|or\b|and\b|vs\b)\s*(?:{SIDE}|tie\b))"
 )
@@ -52,7 +55,7 @@ _EXPLAINED = re.compile(
 )
 
 # "1 - 2", "1: 2 hours", "A, B": two of a list or a range, no explanation.
-_COUNTS = re.compile(r"[\W_]{0,12}[^\W_]{1,40}[\W_]{1,12}\d")
+_COUNTS = re.compile(r"[\W_]{0,12}[^\W_]{1,40}[^\w(]{1,12}\d")
 _NAMES_ONLY = re.compile(rf"{EDGE}{SIDE}\s*(?:[^\w\s]|$)")
 
 
@@ -91,7 +94,16 @@ def parse_verdict(text: Any, spec: JudgeSpec = SAGELM, strict: bool = False) -> 
     sections = split_response(text, spec.chain_of_thought)
     if sections.answer is None:
         return Verdict(unscored=sections.problem, thinking=sections.thinking)
+    if strict and not spec.chain_of_thought and _first_line(text) != _first_line(sections.answer):
+        # A judge that does not think may write neither tags nor control tokens.
+        return Verdict(
+            unscored=f"the first line is no label: {shorten(_first_line(text))!r}", thinking=sections.thinking
+        )
     return replace(read_answer(sections.answer, spec, strict), thinking=sections.thinking)
+
+
+def _first_line(text: str) -> str:
+    return text.strip().partition("\n")[0].strip()
 
 
 def judge_verdict(text: Any, spec: JudgeSpec) -> Judgement:
@@ -117,7 +129,9 @@ class _Answer:
     def read(self, strict: bool) -> Verdict:
         if not self.lines:
             return Verdict(unscored="the answer is empty")
-        rules = [self._label] if strict else [self._label, self._json, self._name, self._declared, self._explained]
+        rules = (
+            [self._strict_label] if strict else [self._label, self._json, self._name, self._declared, self._explained]
+        )
         for rule in rules:
             found = rule()
             if found is not None:
@@ -144,14 +158,17 @@ class _Answer:
         before, _, after = self.text.rpartition(line) if self.label_last else self.text.partition(line)
         return before if self.label_last else after
 
-    def _label(self) -> Verdict | None:
+    def _label(self, plain: Callable[[str], str] = bare) -> Verdict | None:
         line = self.lines[-1 if self.label_last else 0]
-        verdict = self.names.labels.get(bare(line))
+        verdict = self.names.labels.get(plain(line))
         if verdict is None:
             return None
         if line.strip() not in self.names.written and self._lists_other(verdict):
             return Verdict(unscored="a list of both clips")
         return Verdict(verdict, rationale=self._around(line))
+
+    def _strict_label(self) -> Verdict | None:
+        return self._label(barely)
 
     def _json(self) -> Verdict | None:
         fenced = _FENCE.fullmatch(self.text)
