@@ -99,7 +99,8 @@ MORE = {
     "|2 - Response 2 is better.|Response 2 is the better one because Response 1 is noisy|Two|The second|Tie-break: 2"
     "|Compared to Response 1, Response 2 is better|2\\nResponse 1 is better as it is clean",
     "tie": "Response 1 and 2 are the same|Responses 1 and 2 are equally good|**Final Verdict**: Tie."
-    "|So the answer is Tie|I'd go with a tie|I choose Tie|Response: Tie|Tie. Both are good|The two are tied|I think both are equally good.",
+    "|So the answer is Tie|I'd go with a tie|I choose Tie|Response: Tie|Tie. Both are good|The two are tied"
+    "|I think both are equally good.",
     None: "1 (2)|two responses are given|response one and response two|10/10|1.0|they tie|Option 1 and Option 2",
 }
 STRICT = {
