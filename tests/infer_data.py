@@ -38,10 +38,13 @@ def write_pairs(folder: Path, pairs: int = 8) -> Path:
         for aspect in ("noise", "loudness")
     ]
     (folder / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    entries = {
+    clips = [{"id": f"c{index}", "audio": f"clip{index}.wav", "aspect": "noise"} for index in range(pairs + 1)]
+    (folder / "clips.jsonl").write_text("".join(json.dumps(row) + "\n" for row in clips), encoding="utf-8")
+    entries: dict[str, dict[str, Any]] = {
         name: {"file_name": "pairs.jsonl", "formatting": "speech_pair", "judge": judge}
         for name, judge in JUDGES.items()
     }
+    entries["scores"] = {"file_name": "clips.jsonl", "formatting": "speech_clip", "judge": {"type": "score"}}
     (folder / "dataset_info.json").write_text(json.dumps(entries), encoding="utf-8")
     return folder
 

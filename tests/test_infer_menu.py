@@ -7,9 +7,9 @@ import math
 import pytest
 
 from earwitness.infer.menu import Menu, expected_score
-from earwitness.infer.places import verdict_place
+from earwitness.infer.places import menu_of, menu_place
+from earwitness.judges import parse
 from earwitness.judges.spec import JudgeSpec
-from earwitness.judges.verdicts import parse_verdict
 
 
 def scored(menu: Menu, table: dict[tuple[int, ...], dict[int, float]]) -> dict[str, float]:
@@ -81,9 +81,7 @@ LAST = JudgeSpec.of_type("alld_ab")
     ],
 )
 def test_the_menu_is_scored_where_the_label_stands(text: str, judge: JudgeSpec, before: str, menu: list[str]) -> None:
-    verdict = parse_verdict(text, judge).verdict
-    assert verdict is not None
-    found = verdict_place(text, judge, verdict)
+    found = menu_place(text, judge, parse(text, judge))
     assert found is not None
     assert text[: found[0]] == before
     assert list(found[1].values()) == menu
@@ -91,6 +89,16 @@ def test_the_menu_is_scored_where_the_label_stands(text: str, judge: JudgeSpec, 
 
 @pytest.mark.parametrize("text", ["Response 2 is better.", "The second response wins.", "Overall I prefer response 1."])
 def test_a_verdict_in_prose_has_no_place_to_score(text: str) -> None:
-    verdict = parse_verdict(text, PLAIN).verdict
-    assert verdict is not None
-    assert verdict_place(text, PLAIN, verdict) is None
+    read = parse(text, PLAIN)
+    assert read.verdict is not None
+    assert menu_place(text, PLAIN, read) is None
+
+
+def test_a_score_is_scored_over_the_whole_numbers_of_its_scale() -> None:
+    score = JudgeSpec.of_type("score", scale=(1.0, 3.0))
+    assert menu_of(score) == {"1": "1", "2": "2", "3": "3"}
+    assert menu_place("**2**\nquiet", score, parse("**2**\nquiet", score)) == (2, menu_of(score))
+    for text in ("2.5", "2,5", "hello"):
+        assert menu_place(text, score, parse(text, score)) is None
+    assert menu_of(JudgeSpec.of_type("score", scale=(0.5, 5.0))) == {}
+    assert menu_of(JudgeSpec.of_type("speecheval_assessment")) == {}

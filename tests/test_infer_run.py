@@ -181,7 +181,8 @@ def test_skipped_rows_are_in_the_file_unscored_with_the_reason(model: str, data:
     for row, before in zip(rows, whole, strict=True):
         assert row["id"] == before["id"]
         if row["id"][0] in "07":
-            assert (row["verdict"], row["probabilities"]) == (before["verdict"], before["probabilities"])
+            assert row["verdict"] == before["verdict"]
+            assert row["probabilities"] == pytest.approx(before["probabilities"], abs=1e-6)
         else:
             assert row["verdict"] is row["raw"] is row["probabilities"] is None
             assert row["unscored"].startswith("not judged: ")
@@ -242,6 +243,19 @@ def test_abstaining_and_the_tie_band_change_verdicts_as_they_say(model: str, dat
     assert Counter(row["verdict"] for row in rows) == {"tie": 32}
 
 
+def test_a_judge_of_scores_gives_the_expected_score_too(model: str, data: Path, tmp_path: Path) -> None:
+    rows = lines(judged(model, data, tmp_path / "out.jsonl", name="scores", orders="ab").predictions)
+    assert len(rows) == 9
+    for row in rows:
+        assert list(row["probabilities"]) == ["1", "2", "3", "4", "5"]
+        assert row["score"] == float(max(row["probabilities"], key=row["probabilities"].get))
+        expected = sum(float(label) * share for label, share in row["probabilities"].items())
+        assert row["expected_score"] == pytest.approx(expected, abs=1e-5)
+        assert row["verdict"] is row["unscored"] is None
+    with pytest.raises(UserError, match="--orders both needs two clips"):
+        judged(model, data, tmp_path / "both.jsonl", name="scores")
+
+
 def infer_sh(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["bash", str(REPOSITORY / "scripts" / "my_infer" / "infer.sh"), *map(str, arguments)],
@@ -277,7 +291,10 @@ def test_the_command_line_judges_a_file_and_explains_itself(model: str, data: Pa
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["{model}", "nothing", "{out}", "--dataset-dir", "{data}"], "no dataset 'nothing'; it has: plain, thinks"),
+        (
+            ["{model}", "nothing", "{out}", "--dataset-dir", "{data}"],
+            "no dataset 'nothing'; it has: plain, scores, thinks",
+        ),
         (["{model}", "{data}/none.jsonl", "{out}"], "none.jsonl: no such file"),
         (["{data}", "plain", "{out}", "--dataset-dir", "{data}"], "no config.json"),
         (["{model}", "plain", "{out}", "--dataset-dir", "{data}", "--temperature", "-1"], "--temperature is -1.0"),

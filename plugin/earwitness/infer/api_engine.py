@@ -16,6 +16,7 @@ from earwitness.errors import UserError
 from earwitness.infer.engine import Answer, Item
 from earwitness.infer.listed import label_probabilities
 from earwitness.infer.options import Decoding
+from earwitness.infer.places import menu_of
 from earwitness.judges.prompts import AUDIO_PLACEHOLDER
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ class APIEngine:
     def _request(self, item: Item, sample: int) -> ChatRequest:
         from earwitness.llm.chat import ChatRequest
 
-        decoding, labels = self.decoding, tuple(item.shown.judge.labels.values())
+        decoding, labels = self.decoding, tuple(menu_of(item.shown.judge).values())
         only = decoding.verdict_only
         return ChatRequest(
             messages=({"role": "user", "content": self._content(item)},),

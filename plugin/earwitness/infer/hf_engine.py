@@ -15,8 +15,8 @@ from earwitness.infer.engine import Answer, Item
 from earwitness.infer.local import LocalEngine
 from earwitness.infer.model import JudgeModel, ModelFiles
 from earwitness.infer.options import Decoding
-from earwitness.infer.places import verdict_place
-from earwitness.judges.verdicts import parse_verdict
+from earwitness.infer.places import menu_of, menu_place
+from earwitness.judges import parse
 
 if TYPE_CHECKING:
     import numpy as np
@@ -183,11 +183,12 @@ class HFEngine(LocalEngine):
     def _pick_labels(self, items: Sequence[Item], sequences: Sequences) -> list[Answer]:
         from earwitness.infer.decode import score_menus
 
-        menus = [self._menu(item.shown.judge.labels) for item in items]
+        written = [menu_of(item.shown.judge) for item in items]
+        menus = [self._menu(menu) for menu in written]
         scores = score_menus(self.model, sequences, [[]] * len(items), menus)
         return [
-            Answer((item.shown.judge.labels[max(score, key=score.__getitem__)],), (score,))
-            for item, score in zip(items, scores, strict=True)
+            Answer((menu[max(score, key=score.__getitem__)],), (score,))
+            for menu, score in zip(written, scores, strict=True)
         ]
 
     def _write(self, items: Sequence[Item], sequences: Sequences) -> list[Answer]:
@@ -247,11 +248,8 @@ class HFEngine(LocalEngine):
         return [score if menu else None for score, menu in zip(scores, menus, strict=True)]
 
     def _place(self, item: Item, ids: list[int], text: str) -> tuple[list[int], Menu | None]:
-        """Return the ids before the verdict, and the menu as its tokens would stand right there."""
-        if not item.shown.judge.labels:
-            return [], None
-        verdict = parse_verdict(text, item.shown.judge).verdict
-        found = None if verdict is None else verdict_place(text, item.shown.judge, verdict)
+        """Return the ids before the result, and the menu as its tokens would stand right there."""
+        found = menu_place(text, item.shown.judge, parse(text, item.shown.judge))
         if found is None:
             return [], None
         start, labels = found

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from earwitness.infer.places import verdict_place
+from earwitness.infer.places import menu_place
+from earwitness.judges import parse
 from earwitness.judges.spec import JudgeSpec
-from earwitness.judges.verdicts import parse_verdict
 
 
 def label_probabilities(text: str, logprobs: Any, judge: JudgeSpec) -> dict[str, float] | None:
@@ -22,13 +22,12 @@ def label_probabilities(text: str, logprobs: Any, judge: JudgeSpec) -> dict[str,
         logprobs: the reply's ``{"content": [{"token", "logprob", "top_logprobs"}]}``, or what a server gives instead.
         judge: who was asked.
 
-    Returns: None where there is no verdict, it is not said by a label, nothing is listed, the listed tokens are not
+    Returns: None where the result is not said by a label, nothing is listed, the listed tokens are not
         those of the text, or two labels begin with the same token.
     """
-    verdict = parse_verdict(text, judge).verdict if judge.labels else None
-    found = None if verdict is None else verdict_place(text, judge, verdict)
+    found = menu_place(text, judge, parse(text, judge))
     content = logprobs.get("content") if isinstance(logprobs, Mapping) else None
-    if found is None or verdict is None or not isinstance(content, list):
+    if found is None or not isinstance(content, list):
         return None
     start, labels = found
     written = "".join(str(entry.get("token", "")) for entry in content)

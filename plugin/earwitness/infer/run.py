@@ -15,6 +15,7 @@ from earwitness.infer.engine import Answer, Engine, Item, Plan, make_items, make
 from earwitness.infer.journal import Journal, disk_errors, locked
 from earwitness.infer.manifest import check_manifest, clip_state, hash_of, versions
 from earwitness.infer.options import ORDERS, Decoding
+from earwitness.infer.places import menu_of
 from earwitness.infer.progress import progress
 from earwitness.infer.rows import prediction
 
@@ -156,7 +157,8 @@ def check_decoding(records: Iterable[Record], decoding: Decoding) -> None:
     judges = {id(record.judge): record for record in records}
     for record in judges.values():
         judge = record.judge
-        if decoding.verdict_only and (judge.kind.target != "verdict" or judge.chain_of_thought):
+        label_first = judge.kind.target in ("verdict", "score") and bool(menu_of(judge))
+        if decoding.verdict_only and (not label_first or judge.chain_of_thought):
             why = "thinks before its verdict" if judge.chain_of_thought else "does not begin its answer with a label"
             raise UserError(f"{record.dataset}: --verdict-only cannot serve judge {judge.type!r}, which {why}")
         if (decoding.abstain or decoding.tie_band) and not judge.labels:

@@ -17,6 +17,7 @@ from earwitness.infer.listed import label_probabilities
 from earwitness.infer.local import LocalEngine
 from earwitness.infer.model import ModelFiles
 from earwitness.infer.options import Decoding
+from earwitness.infer.places import menu_of
 
 WINDOW = 1024
 """Items handed to vLLM at once; it schedules them itself."""
@@ -138,7 +139,7 @@ class VLLMEngine(LocalEngine):
 
     def _sampling(self, item: Item) -> Any:
         decoding = self.decoding
-        menu = [self._label_ids(label) for label in item.shown.judge.labels.values()]
+        menu = [self._label_ids(label) for label in menu_of(item.shown.judge).values()]
         only = {}
         if decoding.verdict_only:
             only = {"allowed_token_ids": sorted({token for ids in menu for token in ids} | set(self.prompts.stop))}
