@@ -2,11 +2,13 @@
 
 | kind | at s -> 0 | at s = 1 (geometric between, in Hz; linear, in dB) |
 |---|---|---|
-| muffled | low-pass at 7000 Hz | at 600 Hz |
-| thin | high-pass at 80 Hz | at 2000 Hz |
-| telephone | 60 to 7000 Hz; at s = 0.5 about 220 to 3240 Hz | 800 to 1500 Hz |
-| clipped | no drive into the clipper | 36 dB of drive |
-| coded | mp3, opus or amr-nb at a high rate, low-pass at 7000 Hz | at the lowest rate, at 1000 Hz |
+| muffled | low-pass at 5500 Hz | at 500 Hz |
+| thin | high-pass at 120 Hz | at 2400 Hz |
+| telephone | 100 to 5500 Hz; at s = 0.5 about 280 to 2870 Hz | 800 to 1500 Hz |
+| clipped | 6 dB of drive into the clipper | 36 dB |
+| coded | mp3, opus or amr-nb at a high rate, low-pass at 5500 Hz | at the lowest rate, at 1000 Hz |
+
+They start where a change begins to be heard: speech has next to nothing above 5500 Hz and below 120 Hz.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from earwitness.data.synth.codecs import CODECS, round_trip
 from earwitness.data.synth.levels import SAMPLING_RATE, Waveform
 
 KINDS = ("muffled", "thin", "telephone", "clipped", "coded")
-CLIPPER_DRIVE_DB = 36.0  # above the level that clips one sample in a thousand
+CLIPPER_DRIVE_DB = (6.0, 36.0)  # above the level that clips one sample in a thousand
 
 Gain = Callable[[np.ndarray], np.ndarray]
 
@@ -65,15 +67,15 @@ class Coloration:
 def draw(kind: str, severity: float, rng: np.random.Generator) -> Coloration:
     """A coloration of a kind of ``KINDS`` with its details drawn."""
     if kind == "muffled":
-        return Coloration(severity, gain=_low_pass(_between(7000, 600, severity)))
+        return Coloration(severity, gain=_low_pass(_between(5500, 500, severity)))
     if kind == "thin":
-        return Coloration(severity, gain=_high_pass(_between(80, 2000, severity)))
+        return Coloration(severity, gain=_high_pass(_between(120, 2400, severity)))
     if kind == "telephone":
-        low, high = _high_pass(_between(60, 800, severity)), _low_pass(_between(7000, 1500, severity))
+        low, high = _high_pass(_between(100, 800, severity)), _low_pass(_between(5500, 1500, severity))
         return Coloration(severity, gain=lambda hz: low(hz) * high(hz))
     if kind == "clipped":
-        return Coloration(severity, drive_db=CLIPPER_DRIVE_DB * severity)
-    gain = _low_pass(_between(7000, 1000, severity))
+        return Coloration(severity, drive_db=float(np.interp(severity, (0, 1), CLIPPER_DRIVE_DB)))
+    gain = _low_pass(_between(5500, 1000, severity))
     return Coloration(severity, gain=gain, codec=str(rng.choice(list(CODECS))))
 
 

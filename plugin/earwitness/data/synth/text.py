@@ -35,11 +35,17 @@ def rating(severities: Mapping[str, float]) -> dict[str, int]:
 
 
 def thinking_text(first: Mapping[str, float], second: Mapping[str, float], aspect: str) -> str:
-    """The reasoning before a verdict: the judge hears first, one clip after the other, and compares after."""
-    return "\n".join(
-        f"{name}\n{aspect}: {rating(severities)[aspect]}"
-        for name, severities in (("Response 1", first), ("Response 2", second))
-    )
+    """The reasoning before a verdict: the judge hears one clip after the other on every aspect, and compares after.
+
+    The aspect that is asked comes last for each clip: a tiny judge that had to find it among the others learnt to
+    compare overall quality and nothing else.
+    """
+    lines = []
+    for name, severities in (("Response 1", first), ("Response 2", second)):
+        levels = rating(severities)
+        lines += [name, *(f"{other}: {levels[other]}" for other in ASPECTS if other != aspect)]
+        lines.append(f"{aspect}: {levels[aspect]}")
+    return "\n".join(lines)
 
 
 def rationale_text(winner: str, first: Mapping[str, float], second: Mapping[str, float], aspect: str) -> str:
