@@ -90,9 +90,11 @@ def replicate_sums(columns: ArrayLike, clusters: Sequence[Any] | None = None, bo
         if len(distinct) * MULTINOMIAL_GAIN < units:
             matrix, groups = distinct, inverse.reshape(-1)
     sums = np.empty((bootstrap.resamples, matrix.shape[1]))
+    columns_by_row = np.ascontiguousarray(matrix.T)
     done = 0
     for weights in _draw(units, groups, bootstrap, len(matrix)):
-        sums[done : done + len(weights)] = weights @ matrix
+        # Not "@": on a busy machine the threads of a BLAS wait for each other (measured: 100 s instead of 2).
+        sums[done : done + len(weights)] = np.einsum("ij,kj->ik", weights, columns_by_row)
         done += len(weights)
     return sums
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from earwitness.metrics.intervals import Floats, Ints, ratio, sum_by
 
-EXACT_PAIRS = 1_500
+EXACT_PAIRS = 400
 """Up to this many distinct pairs the resamples are exact; each costs the square of it."""
 
 
@@ -55,7 +55,8 @@ class Pairs:
     def kendall(self, weights: Floats) -> Floats:
         """Kendall's tau-b for (m, pairs) weights, from all pairs of pairs; NaN where one side does not vary."""
         agreement = np.sign(np.subtract.outer(self.x_of, self.x_of)) * np.sign(np.subtract.outer(self.y_of, self.y_of))
-        surplus = ((weights @ agreement.astype(np.float64)) * weights).sum(axis=1) / 2
+        concordant = np.einsum("ij,kj->ik", weights, agreement.astype(np.float64))
+        surplus = (concordant * weights).sum(axis=1) / 2
         x, y = _untied(weights, self.x_of), _untied(weights, self.y_of)
         return ratio(surplus, np.sqrt(x * y))
 
