@@ -8,7 +8,7 @@
 | clipped | 6 dB of drive into the clipper | 36 dB |
 | coded | mp3, opus or amr-nb at a high rate, low-pass at 5500 Hz | at the lowest rate, at 1000 Hz |
 
-They start where a change begins to be heard: speech has next to nothing above 5500 Hz and below 120 Hz.
+They start where a change begins to be heard: speech has little above 5500 Hz and below 120 Hz.
 """
 
 from __future__ import annotations
