@@ -20,8 +20,15 @@ step untrained "$RUN/untrained" earwitness tiny --out "$RUN/untrained" --dataset
 step train_clips "$RUN/clips" llamafactory-cli train examples/judge/tiny_clips.yaml
 step train_pairs "$RUN/judge" llamafactory-cli train examples/judge/tiny_sft.yaml
 step infer "$RUN/test.jsonl" bash scripts/my_infer/infer.sh "$RUN/judge" demo_pairs_test "$RUN/test.jsonl" \
-    --media-dir "$DATA" --orders both
+    --media-dir "$DATA" --orders both --max-new-tokens 128
+# A model with random weights writes no verdict; forced to choose a label it shows what is there before training.
 step infer_untrained "$RUN/untrained.jsonl" bash scripts/my_infer/infer.sh "$RUN/untrained" demo_pairs_test \
-    "$RUN/untrained.jsonl" --media-dir "$DATA" --orders both
-step evaluate "$RUN/evaluation.json" python scripts/my_infer/evaluate_pairwise.py --references demo_pairs_test \
-    --media-dir "$DATA" --predictions "$RUN/test.jsonl" --json "$RUN/evaluation.json"
+    "$RUN/untrained.jsonl" --media-dir "$DATA" --orders both --verdict-only
+for who in test untrained; do
+    step "evaluate_$who" "$RUN/evaluation_$who.json" python scripts/my_infer/evaluate_pairwise.py \
+        --references demo_pairs_test --media-dir "$DATA" --predictions "$RUN/$who.jsonl" --by gap:0.25,0.4,0.6 \
+        --json "$RUN/evaluation_$who.json"
+done
+echo
+earwitness demo-report --judge "$RUN/evaluation_test.json" --untrained "$RUN/evaluation_untrained.json" \
+    --steps "$STEPS" --out "$RUN/metrics.json"

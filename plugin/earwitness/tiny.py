@@ -42,6 +42,9 @@ _QWEN3_TOKENS = {
 }
 MEDIA_TOKENS = {"qwen2_5_omni": _QWEN2_5_TOKENS, "qwen2_audio": _QWEN2_5_TOKENS, "qwen3_omni": _QWEN3_TOKENS}
 
+INIT_GAIN = 4.0
+"""The published 0.02 of the initial weights suits widths of thousands; at a width of 96 four times that trains faster."""
+
 MAX_SECONDS = {"qwen2_5_omni": 300, "qwen2_audio": 30, "qwen3_omni": 300}
 
 
@@ -171,6 +174,10 @@ def _model(tokenizer: Any, family: str, shape: TinyShape, seed: int) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = builder(transformers, tokenizer, shape)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.dim() > 1 and "visual" not in name:
+                parameter.mul_(INIT_GAIN)
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     return model
