@@ -68,6 +68,44 @@ def test_our_runs_with_one_score_or_several(tmp_path):
     assert signs == {"noise": 1, "echo": -1}
 
 
+def test_what_our_runs_have_read_already_is_used_and_never_taken_for_a_reference(tmp_path, capsys):
+    rows = [
+        {
+            "id": f"c{i}",
+            "raw": "see read",
+            "score": 1 + i % 5,
+            "scores": {"distortion": 1 + i % 5},
+            "read": {"categories": {"speech rate": "slow"}},
+            "reference": {"overall quality": 1 + i % 5, "distortion": 5 - i % 5, "speech rate": "suitable"},
+        }
+        for i in range(10)
+    ]
+    report = evaluate(tmp_path, write_rows(tmp_path / "p.jsonl", rows))
+    assert report["dimensions"]["overall quality"]["mse"]["value"] == 0
+    assert report["dimensions"]["distortion"]["pcc"]["value"] == pytest.approx(-1)
+    assert report["speech_rate_accuracy"]["value"] == 0
+    for row in rows:
+        row["reference"] = None
+    assert "no row carries a reference" in refusal(capsys, ["--predictions", write_rows(tmp_path / "q.jsonl", rows)])
+
+
+def test_words_of_a_declared_scale_count_by_their_rank(tmp_path):
+    levels = ["none", "mild", "strong"]
+    rows = [{"id": f"c{i}", "raw": f"noise: {levels[i % 3]}", "reference": {"noise": levels[i % 3]}} for i in range(6)]
+    path = write_rows(tmp_path / "p.jsonl", rows)
+    report = evaluate(tmp_path, path, "--levels", ",".join(levels))
+    assert report["dimensions"]["noise"]["pcc"]["value"] == pytest.approx(1)
+    judge = {"type": "rate_clip", "aspects": ["noise"], "scale": levels}
+    entry = {"clips": {"file_name": "clips.jsonl", "formatting": "speech_clip", "judge": judge}}
+    (tmp_path / "dataset_info.json").write_text(json.dumps(entry))
+    labelled = [{"id": f"c{i}", "audio": f"{i}.wav", "scores": {"noise": levels[i % 3]}} for i in range(6)]
+    write_rows(tmp_path / "clips.jsonl", labelled)
+    said = [{"id": f"c{i}", "predict": f"noise: {levels[(i + 1) % 3]}"} for i in range(6)]
+    path = write_rows(tmp_path / "q.jsonl", said)
+    report = evaluate(tmp_path, path, "--references", "clips", "--dataset-dir", str(tmp_path))
+    assert report["dimensions"]["noise"]["mse"]["value"] == pytest.approx(2)
+
+
 def test_alld_texts_against_nisqa_columns_by_id(tmp_path, capsys):
     references = [{"id": f"c{i}", "mos": i, "noi": 6 - i, "db": "x"} for i in range(1, 6)]
     r = write_rows(tmp_path / "r.jsonl", references)
@@ -84,8 +122,11 @@ def test_alld_texts_against_nisqa_columns_by_id(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("row", "complaint"),
     [
-        ({"id": "x", "reference": 7, "raw": "3"}, "row 2: overall quality 7 is no number from 1 to 5"),
-        ({"id": "x", "scores": {"noise": "loud"}, "raw": "3"}, "row 2: noise 'loud' is no number"),
+        (
+            {"id": "x", "reference": 7, "raw": "3"},
+            "row 2: overall quality 7 is not on the scale; allowed: a number from 1 to 5",
+        ),
+        ({"id": "x", "reference": {"noise": "loud"}, "raw": "3"}, "row 2: noise 'loud' is not on the scale"),
         ({"id": "c1", "reference": 3, "raw": "3"}, "row 2: id 'c1' is already that of row 1"),
     ],
 )

@@ -14,6 +14,7 @@ from earwitness.metrics import scores
 from earwitness.metrics.bleu import bleu
 from earwitness.metrics.intervals import Bootstrap, percentile_interval
 from earwitness.metrics.ranks import Pairs
+from earwitness.metrics.scales import Scale
 from earwitness.metrics.score_text import extract_mos, read_values
 from earwitness.metrics.scores import mean_of_figures, score_figures, speech_rate_accuracy, system_figures
 
@@ -154,9 +155,20 @@ def test_ratings_of_a_text():
     assert read_values("noise: 3\nnoise: 4", {"noise"}) == {}
     assert read_values("3.5\nSlightly noisy.", set()) == {"overall quality": 3.5}
     assert read_values("<think>4</think> 2", set()) == {"overall quality": 2.0}
-    assert read_values("Score: 0", set(), (0, 10)) == {"overall quality": 0.0}
+    assert read_values("Score: 0", set(), Scale(0, 10)) == {"overall quality": 0.0}
     assert read_values("<think>4, never closed", set()) == {}
     assert read_values("speech rate: brisk", {"speech rate"}) == {}
+    words = Scale(levels=("none", "mild", "strong"))
+    assert read_values("noise: Strong\necho: huge", {"noise", "echo"}, words) == {"noise": 3.0}
+
+
+def test_scales_are_checked():
+    assert Scale(levels=("bad", "good")).number(1) is None
+    assert Scale(0, 10).number("7.5") == 7.5
+    assert [Scale().number(value) for value in (True, float("nan"), 6, None)] == [None] * 4
+    for wrong in ({"low": 5, "high": 1}, {"levels": ("one",)}, {"levels": ("a", "A")}):
+        with pytest.raises(UserError):
+            Scale(**wrong)
 
 
 def test_bleu_is_that_of_sacrebleu_and_needs_known_tokenizers():

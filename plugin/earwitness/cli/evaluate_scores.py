@@ -6,7 +6,6 @@ import sys
 from collections.abc import Sequence
 
 from earwitness.cli import run
-from earwitness.errors import UserError
 from earwitness.metrics.options import Parser, add_interval_options, bootstrap_of, finish, new_parser
 
 DESCRIPTION = """\
@@ -33,6 +32,7 @@ def parser() -> Parser:
         metavar=("LOW", "HIGH"),
         help="range of scores (default 1 5)",
     )
+    options.add_argument("--levels", metavar="WORDS", help="words from worst to best instead, with commas")
     options.add_argument("--system", metavar="COLUMN", help="also figures over the systems that this column names")
     options.add_argument("--cluster", metavar="COLUMN", help="rows with equal values here are drawn together")
     options.add_argument(
@@ -49,16 +49,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         UserError: wrong input.
     """
     arguments = parser().parse_args(argv)
+    from earwitness.metrics.scales import Scale
     from earwitness.metrics.score_files import read_ratings
     from earwitness.metrics.score_report import score_report, score_tables
 
-    low, high = arguments.scale
-    if not low < high:
-        raise UserError(f"--scale {low:g} {high:g}: the first must be less than the second")
+    levels = tuple(word.strip() for word in arguments.levels.split(",")) if arguments.levels else ()
+    scale = Scale(arguments.scale[0], arguments.scale[1], levels)
     bootstrap = bootstrap_of(arguments)
-    ratings = read_ratings(
-        arguments.predictions, arguments.references, dataset_dir=arguments.dataset_dir, scale=(low, high)
-    )
+    ratings = read_ratings(arguments.predictions, arguments.references, dataset_dir=arguments.dataset_dir, scale=scale)
     report = score_report(
         ratings, system=arguments.system, cluster=arguments.cluster, tokenize=arguments.bleu, bootstrap=bootstrap
     )

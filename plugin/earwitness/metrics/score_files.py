@@ -7,9 +7,8 @@ loud``, or a text (``score_text``). Our own runs carry both sides: ``reference``
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,8 @@ from typing import Any
 from earwitness.errors import RowError, UserError, shorten
 from earwitness.files import ROW_FORMATS, numbered_rows
 from earwitness.judges.spec import JudgeSpec
-from earwitness.metrics.score_text import OVERALL, SPEECH_RATE, Value, read_values
-from earwitness.metrics.scores import SPEECH_RATES, speech_rate
+from earwitness.metrics.scales import FIVE_POINTS, Scale
+from earwitness.metrics.score_text import OVERALL, SPEECH_RATE, Value, rated, read_values
 
 RATING_COLUMNS = ("mos", "noi", "col", "dis", "loud")
 REFERENCE_TEXTS = ("labels", "label", "solution", "output", "answer")
@@ -55,7 +54,7 @@ def read_ratings(
     references: str | None = None,
     *,
     dataset_dir: str | os.PathLike[str] = "data",
-    scale: tuple[float, float] = (1, 5),
+    scale: Scale = FIVE_POINTS,
 ) -> list[Rating]:
     """Read ratings of both sides.
 
@@ -63,11 +62,11 @@ def read_ratings(
         predictions: a file (or run folder with ``predictions.jsonl``); may carry the references itself.
         references: a file or a name in ``dataset_info.json``, joined by id; ``None`` if the predictions carry them.
         dataset_dir: the folder of ``dataset_info.json``.
-        scale: references outside are an error, predictions outside are unscored.
+        scale: references off it are an error, predictions off it are unscored.
 
     Raises:
         UserError: a file that cannot be read, ids that do not match or occur twice, no reference at all.
-        RowError: a reference that is no number on the scale; names file and row.
+        RowError: a reference that is not on the scale; names file and row.
     """
     path = Path(predictions)
     path = path / "predictions.jsonl" if path.is_dir() else path
@@ -86,7 +85,7 @@ def read_ratings(
     return found
 
 
-def _references(source: str, dataset_dir: str | os.PathLike[str], scale: tuple[float, float]) -> list[Rating]:
+def _references(source: str, dataset_dir: str | os.PathLike[str], scale: Scale) -> list[Rating]:
     path = Path(source)
     if path.is_file() or path.suffix in ROW_FORMATS or os.sep in source:
         found = [_reference(path, number, row, scale) for number, row in numbered_rows(path)]
@@ -97,12 +96,12 @@ def _references(source: str, dataset_dir: str | os.PathLike[str], scale: tuple[f
     found = []
     for record in load_records(source, dataset_dir):
         row = {"id": record.id, "aspect": record.aspect, "reference": record.reference, "answer": record.response}
-        found.append(replace(_reference(path, record.row, record.meta | row, scale), judge=record.judge))
+        found.append(_reference(path, record.row, record.meta | row, _scale_of(record.judge, scale), record.judge))
     return found
 
 
 def _joined(
-    references: Sequence[Rating], path: Path, rows: Iterable[tuple[int, Mapping[str, Any]]], scale: tuple[float, float]
+    references: Sequence[Rating], path: Path, rows: Iterable[tuple[int, Mapping[str, Any]]], scale: Scale
 ) -> list[Rating]:
     names = _dimensions(references)
     if not names:
@@ -141,66 +140,57 @@ def _id(row: Mapping[str, Any]) -> str | None:
     return None if value is None else str(value)
 
 
-def _reference(path: Path, number: int, row: Mapping[str, Any], scale: tuple[float, float]) -> Rating:
-    try:
-        reference = row.get("reference")
-        sources = {**row, "scores": reference} if isinstance(reference, Mapping) else row
-        if isinstance(reference, int | float) and not isinstance(reference, bool):
-            sources = {**row, "score": reference}
-        text = next(
-            (row[name] for name in REFERENCE_TEXTS if isinstance(row.get(name), str) and row[name].strip()), None
-        )
-        values = _explicit(sources, lambda name, value: _rating(name, value, scale))
-        values = values or read_values(text, set(), scale)
-    except RowError as error:
-        raise error.at(path, number) from None
+def _reference(path: Path, number: int, row: Mapping[str, Any], scale: Scale, judge: JudgeSpec | None = None) -> Rating:
+    """The side of people: in a row of ours ``reference``, else the first that the row holds."""
+    reference = row.get("reference")
+    text = next((row[name] for name in REFERENCE_TEXTS if isinstance(row.get(name), str) and row[name].strip()), None)
+    if reference is not None or "raw" in row:
+        given = dict(reference) if isinstance(reference, Mapping) else {str(row.get("aspect") or OVERALL): reference}
+    else:
+        given = _columns(row)
+    given = {name: value for name, value in given.items() if value not in (None, "")}
+    values = rated(given, scale)
+    if len(values) < len(given):
+        wrong = next(name for name in given if " ".join(name.casefold().split()) not in values)
+        raise RowError(
+            f"{wrong} {shorten(repr(given[wrong]))} is not on the scale; allowed: {scale.allowed()} "
+            "(--scale or --levels sets it)",
+            value=given[wrong],
+        ).at(path, number)
+    values = values or read_values(text, set(), scale, judge)
     used = {"id", "key", "audio", "audios", "reference", "score", "scores", *RATING_COLUMNS, *REFERENCE_TEXTS}
     meta = {**{name: value for name, value in row.items() if name not in used}, **(row.get("meta") or {})}
-    return Rating(number, _id(row), values, reference_text=text, meta=meta)
+    return Rating(number, _id(row), values, reference_text=text, meta=meta, judge=judge)
 
 
-def _prediction(row: Mapping[str, Any], rating: Rating, names: Set[str], scale: tuple[float, float]) -> dict[str, Any]:
-    reference = rating.reference
+def _scale_of(judge: JudgeSpec | None, otherwise: Scale) -> Scale:
+    """The words of a judge that answers in words, else the declared scale."""
+    words = judge.scale if judge is not None and judge.scale and isinstance(judge.scale[0], str) else ()
+    return Scale(levels=tuple(map(str, words))) if words else otherwise
 
-    def rated(name: str, value: Any) -> Value | None:
-        try:
-            return _rating(name, value, scale)
-        except RowError:
-            return None
 
+def _prediction(row: Mapping[str, Any], rating: Rating, names: Set[str], scale: Scale) -> dict[str, Any]:
+    """The side of the judge: what our runs have read already, else its text, else number columns."""
+    scale = _scale_of(rating.judge, scale)
     text = next((row[name] for name in PREDICTION_TEXTS if isinstance(row.get(name), str)), None)
-    # Where a row carries both sides, its number columns are the reference's.
-    values = (_explicit(row, rated) if text is None else {}) or read_values(text, names, scale, rating.judge)
-    if set(values) == {OVERALL} and OVERALL not in reference:
+    values: dict[str, Value] = {}
+    if "raw" in row or text is None:
+        read = row.get("read") if isinstance(row.get("read"), Mapping) else {}
+        given = _columns(row) if "raw" not in row else {**(row.get("scores") or {}), OVERALL: row.get("score")}
+        values = rated({**given, SPEECH_RATE: (read or {}).get("categories", {}).get(SPEECH_RATE)} | given, scale)
+    values = values or read_values(text, names, scale, rating.judge)
+    reference = rating.reference
+    if OVERALL in values and OVERALL not in reference:
         # A single number rates what was asked.
         asked = "mos" if "mos" in reference else next(iter(reference)) if len(reference) == 1 else OVERALL
-        values = {asked: values[OVERALL]}
+        values.setdefault(asked, values[OVERALL])
     return {"prediction": values, "prediction_text": text}
 
 
-def _explicit(row: Mapping[str, Any], rated: Callable[[str, Any], Value | None]) -> dict[str, Value]:
+def _columns(row: Mapping[str, Any]) -> dict[str, Any]:
     """Ratings that stand in columns of their own."""
     if isinstance(row.get("scores"), Mapping):
-        given = {" ".join(str(name).casefold().split()): value for name, value in row["scores"].items()}
-    elif row.get("score") not in (None, ""):
-        given = {str(row.get("aspect") or OVERALL).casefold(): row["score"]}
-    else:
-        given = {name: row[name] for name in RATING_COLUMNS if row.get(name) not in (None, "")}
-    values = {name: rated(name, value) for name, value in given.items() if value not in (None, "")}
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _rating(name: str, value: Any, scale: tuple[float, float]) -> Value:
-    try:
-        number = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
-        if name == SPEECH_RATE and isinstance(value, str) and speech_rate(value):
-            return value
-        number = math.nan
-    if not scale[0] <= number <= scale[1]:
-        words = f", nor one of {', '.join(SPEECH_RATES)}" if name == SPEECH_RATE else ""
-        raise RowError(
-            f"{name} {shorten(repr(value))} is no number from {scale[0]:g} to {scale[1]:g} (--scale sets it){words}",
-            value=value,
-        )
-    return number
+        return dict(row["scores"])
+    if row.get("score") not in (None, ""):
+        return {str(row.get("aspect") or OVERALL): row["score"]}
+    return {name: row[name] for name in RATING_COLUMNS if name in row}

@@ -7,13 +7,14 @@ people rated, then as a single score or the MOS that ends a description (ALLD).
 from __future__ import annotations
 
 import re
-from collections.abc import Set
+from collections.abc import Mapping, Set
+from typing import Any
 
 from earwitness.judges import parse
 from earwitness.judges.numbers import SCORE, read_mos
 from earwitness.judges.sections import split_response
 from earwitness.judges.spec import JudgeSpec
-from earwitness.metrics.scores import speech_rate
+from earwitness.metrics.scales import FIVE_POINTS, Scale, speech_rate
 
 OVERALL = "overall quality"
 SPEECH_RATE = "speech rate"
@@ -27,20 +28,20 @@ _NAMED = re.compile(
 )
 
 
-def extract_mos(text: str | None, scale: tuple[float, float] = (1, 5)) -> float | None:
+def extract_mos(text: str | None, scale: Scale = FIVE_POINTS) -> float | None:
     """The MOS that a description ends in, as ``judges.numbers.read_mos``; the scale in "MOS (1-5)" is skipped."""
-    return read_mos(_RANGE_NOTE.sub("", text or ""), scale)[0]
+    return read_mos(_RANGE_NOTE.sub("", text or ""), (scale.low, scale.high))[0]
 
 
 def read_values(
-    text: str | None, dimensions: Set[str], scale: tuple[float, float] = (1, 5), judge: JudgeSpec | None = None
+    text: str | None, dimensions: Set[str], scale: Scale = FIVE_POINTS, judge: JudgeSpec | None = None
 ) -> dict[str, Value]:
     """Every rating of a text.
 
     Args:
         text: a response, with or without ``<think>`` and ``<answer>`` tags.
         dimensions: lower-case names to look for in lines ``name: value``.
-        scale: numbers outside it are no ratings.
+        scale: what is off it is no rating.
         judge: who wrote the text, where that is known.
 
     Returns:
@@ -50,34 +51,28 @@ def read_values(
     if not text:
         return {}
     read = parse(text, judge or _LABEL_LINES)
-    found: dict[str, Value] = {name: value for name, value in read.scores.items() if _on(value, scale)}
-    if (rate := speech_rate(read.categories.get(SPEECH_RATE, ""))) is not None:
-        found[SPEECH_RATE] = rate
-    if read.score is not None and scale[0] <= read.score <= scale[1]:
-        found.setdefault(OVERALL, read.score)
+    found = rated({**read.scores, OVERALL: read.score, SPEECH_RATE: read.categories.get(SPEECH_RATE)}, scale)
     if found or judge is not None:
         return found
-    found = _named(text, dimensions, scale)
-    if not found and (answer := split_response(text, False).answer):
-        single = extract_mos(answer, scale)
-        return {} if single is None else {OVERALL: single}
-    return found
-
-
-def _on(value: Value, scale: tuple[float, float]) -> bool:
-    return isinstance(value, float | int) and scale[0] <= value <= scale[1]
-
-
-def _named(text: str, dimensions: Set[str], scale: tuple[float, float]) -> dict[str, Value]:
-    found: dict[str, set[Value]] = {}
+    stated: dict[str, list[str]] = {}
     for line in text.splitlines():
         match = _NAMED.match(_MARKUP.sub("", line))
         name = " ".join(match["name"].casefold().split()) if match else ""
-        if match is None or name not in dimensions:
-            continue
-        value: Value | None = float(match["number"]) if match["number"] else None
-        if name == SPEECH_RATE and match["word"]:
-            found.setdefault(name, set()).update(filter(None, [speech_rate(match["word"])]))
-        elif value is not None and _on(value, scale):
-            found.setdefault(name, set()).add(value)
-    return {name: next(iter(values)) for name, values in found.items() if len(values) == 1}
+        if match is not None and name in dimensions:
+            stated.setdefault(name, []).append(match["number"] or match["word"])
+    found = rated({name: values[0] for name, values in stated.items() if len(set(values)) == 1}, scale)
+    if not stated and (answer := split_response(text, False).answer) and not scale.levels:
+        found = rated({OVERALL: extract_mos(answer, scale)}, scale)
+    return found
+
+
+def rated(given: Mapping[str, Any], scale: Scale) -> dict[str, Value]:
+    """The values that are ratings: numbers on the scale, and of the speech rate its categories."""
+    found: dict[str, Value] = {}
+    for name, value in given.items():
+        key = " ".join(name.casefold().split())
+        rate = speech_rate(value) if key == SPEECH_RATE and isinstance(value, str) else None
+        number = scale.number(value)
+        if rate is not None or number is not None:
+            found[key] = number if rate is None and number is not None else str(rate)
+    return found

@@ -25,10 +25,7 @@ from earwitness.metrics.intervals import (
 )
 from earwitness.metrics.means import mean_figure
 from earwitness.metrics.ranks import EXACT_PAIRS, Pairs
-
-SPEECH_RATES = ("slow", "slightly slow", "appropriate", "slightly fast", "fast")
-SAME_SPEECH_RATE = {"suitable": "appropriate"}
-"""SpeechEval's released data write "suitable" where the paper writes "appropriate"."""
+from earwitness.metrics.scales import SPEECH_RATES, speech_rate
 
 
 @dataclass(frozen=True)
@@ -192,13 +189,6 @@ def mean_of_figures(figures: Mapping[str, Figure]) -> Figure:
         reason = f"undefined for {', '.join(missing)}" if missing else "no dimension"
         return Figure.undefined(reason, n)
     return Figure(float(np.mean(values)), n, params={"method": f"mean of {len(values)} dimensions"})
-
-
-def speech_rate(name: str) -> str | None:
-    """The category of ``SPEECH_RATES`` that a word names, ``None`` if none."""
-    folded = " ".join(name.casefold().split())
-    rate = SAME_SPEECH_RATE.get(folded, folded)
-    return rate if rate in SPEECH_RATES else None
 
 
 def _no_correlation(x: Floats, y: Floats) -> str | None:
