@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 
 from earwitness.judges.words import EDGE, FIRST, NOUNS, SECOND, SIDE, VERBS
 
@@ -98,10 +99,13 @@ _TIE = (
     rf"{SIDE}\s+{VERBS}{_FILL}\s+(?:equal|equivalent|identical|comparable)\s+(?:in\s+quality\s+)?(?:to|with)\s+{SIDE}",
     rf"^{EDGE}(?P<side>{SIDE})\s*={{1,3}}\s*(?!(?P=side)){SIDE}{EDGE}$",
 )
-_PREFERS = tuple((re.compile(pattern), SIDES) for pattern in _FOR) + tuple(
-    (re.compile(pattern), _OTHER) for pattern in _AGAINST
-)
-_TIES = tuple(map(re.compile, _TIE))
+
+
+@lru_cache(maxsize=1)
+def _patterns() -> tuple[tuple[re.Pattern[str], ...], tuple[tuple[re.Pattern[str], dict[str, str]], ...]]:
+    """Compile the patterns of ties, and those of preferences with what their side stands for."""
+    sided = [(pattern, SIDES) for pattern in _FOR] + [(pattern, _OTHER) for pattern in _AGAINST]
+    return tuple(map(re.compile, _TIE)), tuple((re.compile(pattern), verdicts) for pattern, verdicts in sided)
 
 
 def preferences(text: str) -> tuple[set[str], set[str]]:
@@ -132,11 +136,12 @@ def collect(text: str, claims: Callable[[str], Iterator[str]]) -> tuple[set[str]
 
 
 def _claims(clause: str) -> Iterator[str]:
-    for pattern in _TIES:
+    ties, preferred = _patterns()
+    for pattern in ties:
         for match in pattern.finditer(clause):
             if not _denied(clause, match.start()):
                 yield "tie"
-    for pattern, verdicts in _PREFERS:
+    for pattern, verdicts in preferred:
         for match in pattern.finditer(clause):
             if not _denied(clause, match.start()):
                 yield verdicts[match["side"]]
