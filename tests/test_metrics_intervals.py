@@ -127,7 +127,7 @@ def test_settings_are_checked():
 def test_intervals_cover_the_truth_about_as_often_as_they_say(share):
     rng = np.random.default_rng(11)
     hits = 0
-    for _ in range(200):
-        figure = mean_figure(rng.random(80) < share, bootstrap=Bootstrap(400))
+    for _ in range(120):
+        figure = mean_figure(rng.random(80) < share, bootstrap=Bootstrap(300))
         hits += figure.ci[0] <= share <= figure.ci[1]
-    assert 0.88 <= hits / 200 <= 0.99
+    assert 0.88 <= hits / 120 <= 0.99
