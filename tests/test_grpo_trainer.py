@@ -8,6 +8,8 @@ from collections import Counter
 
 import pytest
 import torch
+import yaml
+from conftest import REPOSITORY
 from grpo_runs import journal, make, run, settings, steps
 from openai_server import OpenAIServer, Status
 
@@ -249,6 +251,26 @@ def test_an_evaluator_that_dies_leaves_a_checkpoint_to_go_on_from(base, tmp_path
 def test_mistakes_are_named(base, changes, message):
     with pytest.raises(UserError, match=message):
         make(base(**changes))
+
+
+def test_the_example_runs(base, pair_data, tmp_path):
+    """``examples/judge/tiny_grpo.yaml`` as it stands, on a model and data of the test, for two steps; the table too."""
+    example = yaml.safe_load((REPOSITORY / "examples" / "judge" / "tiny_grpo.yaml").read_text())
+    places = ("model_name_or_path", "dataset_dir", "output_dir")
+    example |= {name: base()[name] for name in places} | {"dataset": "pairs", "eval_dataset": "pairs"}
+    example |= {"media_dir": str(pair_data), "max_steps": 1, "logging_steps": 1, "grpo_max_new_tokens": 6}
+    trainer = run(example)
+    assert set(journal(example["output_dir"])[0]["rewards"]) == {"verdict_correct", "dimension_scores", "format"}
+    assert steps(trainer)[0]["completions/max_length"] <= 6
+
+
+def test_mixed_precision(base):
+    """bfloat16 by autocast; sampling, reference and loss go through it too."""
+    trainer = run(base(bf16=True, use_cpu=True, grpo_beta=0.1, freeze_multi_modal_projector=False))
+    first, second = steps(trainer)
+    assert abs(first["kl"]) < 1e-2
+    assert math.isfinite(second["loss"])
+    assert second["grad_norm"] > 0
 
 
 class _StopAt:
