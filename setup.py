@@ -59,6 +59,8 @@ setup(
     name="earwitness",
     version=VERSION,
     description="Train, run and trust speech judges: audio LLMs that compare and rate clips, on LLaMA-Factory",
+    long_description=(ROOT / "README.md").read_text("utf-8"),
+    long_description_content_type="text/markdown",
     license="Apache-2.0",
     license_files=["LICENSE"],
     keywords=["speech quality", "LLM-as-a-judge", "audio language model", "LLaMA-Factory"],
