@@ -26,7 +26,7 @@ def _once(hook: Callable[[ModuleType], None]) -> Callable[[ModuleType], None]:
     ``importlib.reload`` keeps a module's attributes but gives it a new spec, so the spec is the mark.
     """
 
-    def apply(module: ModuleType) -> None:
+    def apply(module: Any) -> None:
         if getattr(module, _MARK, None) is not module.__spec__:
             hook(module)
             setattr(module, _MARK, module.__spec__)
@@ -36,7 +36,7 @@ def _once(hook: Callable[[ModuleType], None]) -> Callable[[ModuleType], None]:
 
 
 @_once
-def extend_mm_plugins(module: ModuleType) -> None:
+def extend_mm_plugins(module: Any) -> None:
     """Give the audio families exact, unpadded features and header-only token counts (``audio/plugin.py``)."""
     from earwitness.audio.plugin import ExactAudio
 
@@ -46,7 +46,7 @@ def extend_mm_plugins(module: ModuleType) -> None:
 
 
 @_once
-def extend_dataset_attributes(module: ModuleType) -> None:
+def extend_dataset_attributes(module: Any) -> None:
     """Keep the ``judge`` block and its columns, which ``DatasetAttr.join`` would drop without a word."""
     host, get_dataset_list = module.DatasetAttr, module.get_dataset_list
 
@@ -66,7 +66,7 @@ def extend_dataset_attributes(module: ModuleType) -> None:
 
 
 @_once
-def register_converters(module: ModuleType) -> None:
+def register_converters(module: Any) -> None:
     """Register the ``formatting`` names of speech judges."""
     from earwitness.data.convert import SPEECH_FORMATS, SpeechConverter
 
@@ -77,7 +77,7 @@ def register_converters(module: ModuleType) -> None:
 
 
 @_once
-def check_datasets_first(module: ModuleType) -> None:
+def check_datasets_first(module: Any) -> None:
     """Check rows and clips of an audio dataset before tokenisation, and never cut one of its prompts."""
     from earwitness.data.preflight import WholePrompts, check_dataset
 
@@ -95,7 +95,7 @@ def check_datasets_first(module: ModuleType) -> None:
 
 
 @_once
-def drop_dummy_image(module: ModuleType) -> None:
+def drop_dummy_image(module: Any) -> None:
     """Spare audio-only batches the image that the host adds to every batch without one.
 
     It keeps ranks with and without images in step, so it stays under ZeRO-3 and FSDP, and under DDP where the vision
@@ -135,7 +135,7 @@ def _ranks_need_dummy(model: Any) -> bool:
 
 
 @_once
-def extend_finetuning_arguments(module: ModuleType) -> None:
+def extend_finetuning_arguments(module: Any) -> None:
     """Add our training fields, so that YAML files, the command line and ``-h`` know them."""
     from earwitness.train.arguments import SpeechJudgeArguments
 
@@ -146,7 +146,7 @@ def extend_finetuning_arguments(module: ModuleType) -> None:
 
 
 @_once
-def extend_sft_trainer(module: ModuleType) -> None:
+def extend_sft_trainer(module: Any) -> None:
     """Weigh chain-of-thought lines against the answer (``train/sft/weighted.py``)."""
     from earwitness.train.sft.weighted import WeightedChainOfThought
 
@@ -155,7 +155,7 @@ def extend_sft_trainer(module: ModuleType) -> None:
 
 
 @_once
-def use_exact_towers(module: ModuleType) -> None:
+def use_exact_towers(module: Any) -> None:
     """Let every loaded model run its audio tower clip by clip (``audio/tower.py``)."""
     from earwitness.audio.tower import use_exact_tower
 
@@ -170,7 +170,7 @@ def use_exact_towers(module: ModuleType) -> None:
 
 
 @_once
-def answer_user_errors(module: ModuleType) -> None:
+def answer_user_errors(module: Any) -> None:
     """Answer an API request whose audio or placeholders are wrong with status 400 and the reason, not with 500."""
     from earwitness.errors import UserError
 
@@ -179,19 +179,18 @@ def answer_user_errors(module: ModuleType) -> None:
     def create_app(chat_model: Any) -> Any:
         from fastapi.responses import JSONResponse
 
-        app = create(chat_model)
-
-        @app.exception_handler(UserError)
         async def bad_request(_request: Any, error: UserError) -> JSONResponse:
             return JSONResponse({"detail": str(error)}, status_code=400)
 
+        app = create(chat_model)
+        app.add_exception_handler(UserError, bad_request)
         return app
 
     module.create_app = create_app
 
 
 @_once
-def report_user_errors(module: ModuleType) -> None:
+def report_user_errors(module: Any) -> None:
     """Print a user's mistake as one line instead of a traceback."""
     from earwitness.errors import UserError
 
@@ -207,7 +206,7 @@ def report_user_errors(module: ModuleType) -> None:
 
 
 @_once
-def add_grpo_stage(module: ModuleType) -> None:
+def add_grpo_stage(module: Any) -> None:
     """Run ``stage: grpo`` (``train/grpo``), which the host's dispatch does not know; Ray workers come this way too."""
     dispatch = module._training_function
 

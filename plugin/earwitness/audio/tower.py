@@ -66,7 +66,8 @@ def use_exact_tower(model: torch.nn.Module) -> None:
 
     Does nothing for models without such a tower, or where FlashAttention is in use for Qwen2.5-Omni.
     """
-    for module in list(model.modules()):
+    modules: list[Any] = list(model.modules())
+    for module in modules:
         kind = type(module).__name__
         if kind not in ("Qwen2_5OmniAudioEncoder", "Qwen3OmniMoeAudioEncoder"):
             continue

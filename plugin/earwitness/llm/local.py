@@ -116,7 +116,7 @@ class LocalChat:
                 raise UserError(f"{self.path}: its tokenizer has no chat template; give an instruction-tuned model")
             if tokenizer.eos_token_id is None:
                 raise UserError(f"{self.path}: its tokenizer has no end-of-text token")
-            model.to(device)  # type: ignore[arg-type]
+            model.to(device)
             self._loaded = model.eval(), tokenizer
         return self._loaded
 
