@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# What a property holds for does not depend on how busy the machine is.
+settings.register_profile("earwitness", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("earwitness")
 
 for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE"):
     os.environ[variable] = "1"
