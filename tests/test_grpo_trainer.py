@@ -152,15 +152,17 @@ def test_a_resumed_run_is_the_run(base, tmp_path, at):
 def test_evaluation_counts_every_completion_once_and_disturbs_nothing(base, tmp_path):
     changes = {"max_steps": 2, "grpo_num_iterations": 2}
     plain = run(base(output_dir=str(tmp_path / "plain"), **changes))
-    evaluated = run(
-        base(output_dir=str(tmp_path / "eval"), eval_dataset="clips", eval_strategy="steps", eval_steps=1, **changes)
-    )
+    evaluation = {"eval_dataset": "clips", "eval_strategy": "steps", "eval_steps": 1}
+    best = {"metric_for_best_model": "eval_reward", "load_best_model_at_end": True}
+    saving = {"save_strategy": "steps", "save_steps": 1}
+    evaluated = run(base(output_dir=str(tmp_path / "eval"), **changes, **evaluation, **best, **saving))
     assert steps(evaluated) == steps(plain)
     rows = [row for row in journal(tmp_path / "eval") if row["mode"] == "eval" and row["step"] == 1]
     assert Counter(row["id"] for row in rows) == {f"clip{index}": 4 for index in range(8)}
     logged = [row for row in evaluated.state.log_history if "eval_reward" in row]
     assert logged[0]["eval_reward"] == pytest.approx(sum(row["reward"] for row in rows) / len(rows))
     assert [name for name in logged[0] if name.startswith("eval_rewards/")]
+    assert evaluated.state.best_metric == max(row["eval_reward"] for row in logged)
 
 
 def test_adapter_on_top_of_an_sft_adapter_is_right_or_refused(base, tmp_path):
@@ -262,6 +264,15 @@ def test_the_example_runs(base, pair_data, tmp_path):
     trainer = run(example)
     assert set(journal(example["output_dir"])[0]["rewards"]) == {"verdict_correct", "dimension_scores", "format"}
     assert steps(trainer)[0]["completions/max_length"] <= 6
+
+
+@pytest.mark.parametrize(("family", "template"), [("qwen2_audio", "qwen2_audio"), ("qwen3_omni", "qwen3_omni_nothink")])
+def test_other_families_start_at_their_reference_too(base, tiny_models, family, template):
+    changes = {"freeze_vision_tower": False, "freeze_multi_modal_projector": False, "grpo_beta": 0.1, "max_steps": 1}
+    trainer = run(base(model_name_or_path=str(tiny_models[family]), template=template, **changes))
+    assert trainer.policy.learns_to_hear
+    assert abs(steps(trainer)[0]["kl"]) < 1e-9
+    assert steps(trainer)[0]["grad_norm"] > 0
 
 
 def test_mixed_precision(base):

@@ -36,6 +36,7 @@ def train(config: dict[str, Any]) -> None:
         )
     model_args, data_args, training_args, finetuning_args, generating_args = get_train_args(config["args"])
     check_arguments(model_args, training_args, finetuning_args, generating_args)
+    _meet_other_processes(training_args)
     callbacks = [*(config.get("callbacks") or []), host_callbacks.LogCallback()]
     if finetuning_args.use_swanlab:
         callbacks.append(get_swanlab_callback(finetuning_args))
@@ -172,6 +173,14 @@ def _curves(history: list[dict[str, Any]]) -> list[str]:
         for name in names
         if name in wanted or name.startswith("rewards/") or (name.startswith("eval_") and "reward" in name)
     ]
+
+
+def _meet_other_processes(training_args: Any) -> None:
+    """Let DeepSpeed know of the other processes on a CPU too: ZeRO-3 shares out weights while they are loaded."""
+    if training_args.deepspeed and training_args.device.type == "cpu":
+        import deepspeed
+
+        deepspeed.init_distributed(dist_backend="gloo")
 
 
 def _raw(arguments: Any, name: str) -> Any:
