@@ -170,6 +170,8 @@ def test_bad_clips_stop_a_run_before_it_starts_naming_row_and_file(model: str, d
     assert "12 of 16 rows cannot be judged" in told[-1]
     assert "--skip-bad" in told[-1]
     assert not (tmp_path / "out.jsonl").exists()
+    write_pairs(data)
+    assert judged(model, data, tmp_path / "out.jsonl", orders="ab").rows == 16
 
 
 def test_skipped_rows_are_in_the_file_unscored_with_the_reason(model: str, data: Path, tmp_path: Path) -> None:

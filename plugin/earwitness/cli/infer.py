@@ -142,7 +142,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from earwitness.files import BadRows
     from earwitness.infer.datasets import load_dataset
     from earwitness.infer.options import Decoding
-    from earwitness.infer.run import RunOptions, judge_records
+    from earwitness.infer.run import RunOptions, RunPaths, judge_records
 
     decoding = Decoding(
         **{
@@ -165,15 +165,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             for name in ("orders", "batch_size", "batch_tokens", "skip_bad", "overwrite", "quiet")
         }
     )
-    bad = BadRows(skip=arguments.skip_bad)
-    records = load_dataset(
-        arguments.dataset,
-        dataset_dir=arguments.dataset_dir,
-        media_dir=arguments.media_dir,
-        judge=arguments.judge,
-        limit=arguments.limit,
-        bad=bad,
-    )
+    with BadRows(skip=arguments.skip_bad, log=RunPaths.of(arguments.out).folder / "skipped_rows.jsonl") as bad:
+        records = load_dataset(
+            arguments.dataset,
+            dataset_dir=arguments.dataset_dir,
+            media_dir=arguments.media_dir,
+            judge=arguments.judge,
+            limit=arguments.limit,
+            bad=bad,
+        )
     if bad.count:
         print(bad.summary(), file=sys.stderr)
     engine = _engine(arguments, decoding)
@@ -181,9 +181,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         summary = judge_records(records, engine, arguments.out, decoding, options)
     except (UserError, KeyboardInterrupt):
         raise
-    except Exception:
+    except Exception as error:
         traceback.print_exc()
-        print("error: the engine failed; finished rows are safe, the same command goes on from there", file=sys.stderr)
+        hint = "the same command goes on from there"
+        if type(error).__name__ == "OutOfMemoryError":
+            hint = "start anew with a lower --batch-size or --batch-tokens and --overwrite"
+        print(f"error: the engine failed; finished rows are safe, {hint}", file=sys.stderr)
         return 1
     print(_told(summary))
     return 0

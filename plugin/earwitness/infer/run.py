@@ -98,6 +98,11 @@ class RunPaths:
         """Finished batches of an unfinished run."""
         return self.folder / "journal.log"
 
+    @property
+    def started(self) -> bool:
+        """Whether rows have been judged."""
+        return self.predictions.exists() or (self.journal.exists() and self.journal.stat().st_size > 0)
+
     def clear(self) -> None:
         """Remove every trace of the run, finished or not."""
         self.predictions.unlink(missing_ok=True)
@@ -143,12 +148,16 @@ def judge_records(
         wanted = _manifest(records, items, engine, decoding, options)
         if paths.predictions.exists() and not paths.manifest.exists():
             raise UserError(f"{paths.predictions}: exists already and no run of ours wrote it; --overwrite replaces it")
-        with disk_errors(paths.manifest, 0):
+        if not paths.started:
+            paths.manifest.unlink(missing_ok=True)  # nothing was judged yet, so nothing can be mixed
+        else:
             check_manifest(paths.manifest, wanted)
         if paths.predictions.exists():
             paths.journal.unlink(missing_ok=True)
             return _summary(paths, resumed=len(items))
         plan = _check(items, engine, options)
+        with disk_errors(paths.manifest, 0):
+            check_manifest(paths.manifest, wanted)
         return _judge(plan, engine, paths, decoding, options)
 
 
