@@ -68,7 +68,14 @@ class Progress:
         saved = json.loads(summary.read_text(encoding="utf-8"))["processes"]
         if saved != processes or not path.is_file():
             raise UserError(f"{folder}: was written by {saved} processes and cannot be resumed by {processes}")
-        return cls(**torch.load(path, map_location=device, weights_only=True))
+        progress = cls(**torch.load(path, map_location="cpu", weights_only=True))
+        if progress.buffer is not None:
+            progress.buffer = [_to(device, batch) for batch in progress.buffer]
+        return progress
+
+
+def _to(device: Any, batch: Batch) -> Batch:
+    return {name: value.to(device) if isinstance(value, torch.Tensor) else value for name, value in batch.items()}
 
 
 def _file_name(process: int) -> str:
