@@ -23,6 +23,7 @@ def row(identity: str, order: str, verdict: str | None, shares: tuple[float, flo
         "shown_verdict": None,
         "unscored": None if verdict else "no verdict",
         "probabilities": None if shares is None else dict(zip(names, shares, strict=True)),
+        "menu_mass": None if shares is None else 0.5,
         "reference": None,
         **more,
     }

@@ -123,12 +123,12 @@ def test_batch_mates_change_no_verdict_and_no_probability(engine: HFEngine, data
     alone, together = answers(engine, items, 1), answers(engine, items, 32)
     assert [answer.texts for answer in alone] == [answer.texts for answer in together]
     worst = max(
-        abs(one.probabilities[0][label] - other.probabilities[0][label])
+        abs(one.shares[0].probabilities[label] - other.shares[0].probabilities[label])
         for one, other in zip(alone, together, strict=True)
-        for label in one.probabilities[0]
+        for label in one.shares[0].probabilities
     )
     assert worst < CLOSE
-    assert all(sum(answer.probabilities[0].values()) == pytest.approx(1.0, abs=1e-12) for answer in together)
+    assert all(sum(answer.shares[0].probabilities.values()) == pytest.approx(1.0, abs=1e-12) for answer in together)
 
 
 def test_batch_mates_change_no_text(engine: HFEngine, data: Path) -> None:
@@ -189,7 +189,9 @@ def test_neighbours_with_little_in_common_are_not_shared() -> None:
 
 def teacher_forced(engine: HFEngine, prompt: decode.Prompt, answer: list[int]) -> float:
     """Log-probability of an answer after a prompt, one sequence, no cache."""
-    whole = decode.Prompt(np.concatenate([prompt.ids, answer]), prompt.clips, prompt.clip_keys)
+    whole = decode.Prompt(
+        np.concatenate([prompt.ids, np.array(answer, dtype=np.int64)]), prompt.clips, prompt.clip_keys
+    )
     with torch.inference_mode():
         embeddings = decode._embed(engine.model, whole)[None]
         length = embeddings.shape[1]
@@ -220,7 +222,7 @@ def test_probabilities_are_the_teacher_forced_ones_wherever_the_verdict_stands(
     given = answers(engine, items, len(items), Decoding())
     for item, answer, expected, ids in zip(items, given, told.values(), texts, strict=True):
         if expected is None:
-            assert answer.probabilities == (None,)
+            assert answer.shares == (None,)
             continue
         before, *labels = expected
         lead = len(ids)
@@ -233,7 +235,9 @@ def test_probabilities_are_the_teacher_forced_ones_wherever_the_verdict_stands(
             for label in labels
         ]
         shares = torch.tensor(scores).softmax(0).tolist()
-        assert list(answer.probabilities[0].values()) == pytest.approx(shares, abs=CLOSE)
+        mass = (torch.tensor(scores) - teacher_forced(engine, prompt, ids[:lead])).exp().sum().item()
+        assert answer.shares[0].mass == pytest.approx(mass, abs=CLOSE)
+        assert list(answer.shares[0].probabilities.values()) == pytest.approx(shares, abs=CLOSE)
 
 
 def test_an_exchanged_pair_is_mapped_back(engines: dict[str, HFEngine], data: Path) -> None:

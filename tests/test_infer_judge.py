@@ -20,6 +20,8 @@ from earwitness.infer.run import RunOptions, judge_records
 
 ASPECTS = ["noise", "loudness"]
 
+pytestmark = pytest.mark.filterwarnings("ignore:the model was unlikely to begin")
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -80,6 +82,23 @@ def test_exchanging_the_clips_exchanges_the_verdict(judge: earwitness.Judge, dat
     assert other.probabilities is not None
     for mine, theirs in (("first", "second"), ("second", "first"), ("tie", "tie")):
         assert one.probabilities[mine] == pytest.approx(other.probabilities[theirs], abs=1e-6)
+
+
+def test_a_judge_may_come_from_its_dataset(tiny_models: dict[str, Path], data: Path) -> None:
+    model = tiny_models["qwen2_5_omni"]
+    thinks = earwitness.Judge.from_pretrained(model, dataset="thinks", dataset_dir=data, device="cpu")
+    found = thinks.compare(data / "clip0.wav", data / "clip1.wav", ["noise"])["noise"]
+    assert (found.verdict, found.menu_mass) == (None, None)
+    assert found.unscored is not None
+    with pytest.raises(UserError, match="names its judge"):
+        earwitness.Judge.from_pretrained(model, "pairwise", dataset="thinks", dataset_dir=data)
+
+
+def test_a_forced_verdict_is_warned_about(judge: earwitness.Judge, data: Path) -> None:
+    with pytest.warns(UserWarning, match="unlikely to begin its answer with a label"):
+        found = judge.compare(data / "clip0.wav", data / "clip1.wav", ["noise"])["noise"]
+    assert found.menu_mass is not None
+    assert found.menu_mass < 0.5
 
 
 def test_mistakes_are_said(judge: earwitness.Judge, data: Path, tiny_models: dict[str, Path]) -> None:

@@ -14,7 +14,9 @@ from earwitness.judges.spec import JudgeSpec
 
 def scored(menu: Menu, table: dict[tuple[int, ...], dict[int, float]]) -> dict[str, float]:
     """Probabilities of a menu under a table of conditional probabilities."""
-    return menu.probabilities(lambda node, token: math.log(table[node].get(token, 1e-30)))
+    found = menu.shares(lambda node, token: math.log(table[node].get(token, 1e-30)))
+    assert sum(found.probabilities.values()) == pytest.approx(1.0)
+    return dict(found.probabilities)
 
 
 def test_single_tokens_are_normalised_over_the_menu() -> None:
@@ -45,8 +47,17 @@ def test_nothing_left_for_the_shorter_label_is_no_error() -> None:
 
 def test_vanishing_probabilities_still_compare() -> None:
     menu = Menu({"first": [1], "second": [2]})
-    probabilities = menu.probabilities(lambda _node, token: -2000.0 - token)
-    assert probabilities["first"] == pytest.approx(1 / (1 + math.exp(-1)))
+    found = menu.shares(lambda _node, token: -2000.0 - token)
+    assert found.probabilities["first"] == pytest.approx(1 / (1 + math.exp(-1)))
+    assert found.mass == 0.0
+
+
+def test_the_mass_is_how_likely_any_label_is() -> None:
+    menu = Menu({"first": [1], "tie": [7, 8], "neither": [7]})
+    table = {(): {1: 0.2, 7: 0.5}, (7,): {8: 0.4}}
+    found = menu.shares(lambda node, token: math.log(table[node][token]))
+    assert found.mass == pytest.approx(0.2 + 0.5)
+    assert found.probabilities["neither"] == pytest.approx(0.3 / 0.7)
 
 
 def test_equal_labels_are_refused() -> None:

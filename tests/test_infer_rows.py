@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from earwitness.data.records import Record
 from earwitness.infer.engine import Answer, Item, make_items
+from earwitness.infer.menu import LabelShares
 from earwitness.infer.options import Decoding
 from earwitness.infer.rows import prediction
 from earwitness.judges.spec import JudgeSpec
@@ -29,8 +29,9 @@ def row(
     decoding: Decoding = VOTES,
 ) -> dict[str, Any]:
     names = ("first", "second", "tie")
-    given: list[Mapping[str, float] | None] = [
-        None if share is None else dict(zip(names, share, strict=True)) for share in shares or [None] * len(texts)
+    given = [
+        None if share is None else LabelShares(dict(zip(names, share, strict=True)), 0.5)
+        for share in shares or [None] * len(texts)
     ]
     (item,) = make_items([record], [order])
     return prediction(item, Answer(texts, tuple(given)), "m", decoding)

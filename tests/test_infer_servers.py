@@ -22,7 +22,7 @@ from openai_server import OpenAIServer, Raw, Status, Text
 from earwitness.errors import UserError
 from earwitness.infer.api_engine import APIEngine
 from earwitness.infer.engine import make_items
-from earwitness.infer.listed import label_probabilities
+from earwitness.infer.listed import label_shares
 from earwitness.infer.model import find_model
 from earwitness.infer.options import Decoding
 from earwitness.infer.run import RunOptions, Summary, judge_records
@@ -137,7 +137,8 @@ def test_label_probabilities_come_from_the_listed_tokens(data: Path, tmp_path: P
 def of(tokens: list[tuple[str, dict[str, float]]], judge: JudgeSpec = PLAIN) -> dict[str, float] | None:
     text = "".join(token for token, _ in tokens)
     answer = json.loads(completion(text, tokens).body)["choices"][0]
-    return label_probabilities(text, answer["logprobs"], judge)
+    found = label_shares(text, answer["logprobs"], judge)
+    return None if found is None else dict(found.probabilities)
 
 
 def test_listed_tokens_are_read_where_and_as_the_label_stands() -> None:
@@ -150,8 +151,8 @@ def test_listed_tokens_are_read_where_and_as_the_label_stands() -> None:
     assert of([("Response 2 is better.", {"Response 2 is better.": 1.0})]) is None
     alike = dataclasses.replace(PLAIN, labels={"first": "Response 1", "second": "Response 2", "tie": "Tie"})
     assert of([("Response", {"Response": 0.9, "Tie": 0.1}), (" 1", {" 1": 1.0})], alike) is None
-    assert label_probabilities("1", None, PLAIN) is None
-    assert label_probabilities("1", {"content": [{"token": "2", "logprob": 0.0}]}, PLAIN) is None
+    assert label_shares("1", None, PLAIN) is None
+    assert label_shares("1", {"content": [{"token": "2", "logprob": 0.0}]}, PLAIN) is None
 
 
 def test_clips_of_other_formats_travel_as_wave(data: Path, tmp_path: Path) -> None:

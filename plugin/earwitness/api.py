@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from earwitness.data.entries import load_entry
 from earwitness.data.records import Record
 from earwitness.errors import UserError
 from earwitness.infer.decide import combine_orders
@@ -24,6 +26,7 @@ from earwitness.infer.manifest import clip_state
 from earwitness.infer.model import find_model
 from earwitness.infer.options import ORDERS, Decoding
 from earwitness.infer.rows import prediction
+from earwitness.infer.run import FORCED_BELOW
 from earwitness.judges.prompts import render
 from earwitness.judges.spec import JudgeSpec
 
@@ -42,6 +45,7 @@ class Comparison:
         probabilities: of these verdicts, the mean of both orders where both were shown; None without.
         unscored: why there is no verdict.
         consistent: whether both orders gave the same verdict; None where one order was shown.
+        menu_mass: how likely the model was to say any label where they were compared, in 0..1; None without.
         rows: the predictions behind it, one an order shown, as ``infer.sh`` writes them (``raw``, ``rationale`` ...).
     """
 
@@ -50,6 +54,7 @@ class Comparison:
     probabilities: Mapping[str, float] | None
     unscored: str | None
     consistent: bool | None
+    menu_mass: float | None
     rows: tuple[Mapping[str, Any], ...]
 
 
@@ -79,8 +84,10 @@ class Judge:
     def from_pretrained(
         cls,
         model: str | os.PathLike[str],
-        judge: str = "pairwise",
+        judge: str | None = None,
         *,
+        dataset: str | None = None,
+        dataset_dir: str | os.PathLike[str] = "data",
         base_model: str | os.PathLike[str] | None = None,
         chat_template: str | None = None,
         device: str = "auto",
@@ -94,7 +101,10 @@ class Judge:
 
         Args:
             model: folder of a full model, thinker-only checkpoint or LoRA adapter; or a name on the hub.
-            judge: type of judge, as ``judge.type`` in ``dataset_info.json``.
+            judge: type of judge, as ``judge.type`` in ``dataset_info.json``; ``pairwise`` by default.
+            dataset: entry of ``dataset_info.json`` whose judge this is: the one that the model was trained on.
+                Instead of ``judge`` and ``spec``.
+            dataset_dir: the folder of ``dataset_info.json``.
             base_model: model under a LoRA adapter that does not name it.
             chat_template: LLaMA-Factory's; that of the model's family by default.
             device: "auto", "cpu", "cuda" or "cuda:N".
@@ -109,11 +119,13 @@ class Judge:
         Raises:
             UserError: the model or the judge cannot be used so.
         """
-        asked = JudgeSpec.of_type(judge, **spec)
+        asked = _spec(judge, dataset, dataset_dir, spec)
         label_first = asked.kind.target == "verdict" and not asked.chain_of_thought
         decoding = decoding or Decoding(verdict_only=label_first, max_new_tokens=1024)
         if decoding.verdict_only and not label_first:
-            raise UserError(f"verdict_only cannot serve judge {judge!r}, whose answer does not begin with its label")
+            raise UserError(
+                f"verdict_only cannot serve judge {asked.type!r}, whose answer does not begin with its label"
+            )
         files = find_model(os.fspath(model), None if base_model is None else os.fspath(base_model))
         engine = HFEngine(files, decoding, template=chat_template, device=device, dtype=dtype)
         return cls(engine, asked, orders, batch_size)
@@ -200,4 +212,26 @@ class Judge:
     @staticmethod
     def _comparison(rows: Sequence[dict[str, Any]], aspect: str | None) -> Comparison:
         one = next(combine_orders(rows)) if len(rows) == 2 else {**rows[0], "consistent": None}
-        return Comparison(aspect, one["verdict"], one["probabilities"], one["unscored"], one["consistent"], tuple(rows))
+        mass = one["menu_mass"]
+        if mass is not None and mass < FORCED_BELOW and one["decoding"]["verdict_only"]:
+            warnings.warn(
+                f"the model was unlikely to begin its answer with a label (menu mass {mass:.3f}), so its verdict is "
+                "what it would choose if it had to; a judge that thinks first needs chain_of_thought=True or dataset",
+                stacklevel=4,
+            )
+        return Comparison(
+            aspect, one["verdict"], one["probabilities"], one["unscored"], one["consistent"], mass, tuple(rows)
+        )
+
+
+def _spec(
+    judge: str | None, dataset: str | None, dataset_dir: str | os.PathLike[str], changes: Mapping[str, Any]
+) -> JudgeSpec:
+    if dataset is None:
+        return JudgeSpec.of_type(judge or "pairwise", **changes)
+    if judge is not None or changes:
+        raise UserError(f"dataset {dataset!r} names its judge; leave judge and its fields out")
+    declared = load_entry(dataset, dataset_dir).judge
+    if declared is None:
+        raise UserError(f"dataset_info.json, entry {dataset!r}: declares no judge")
+    return declared

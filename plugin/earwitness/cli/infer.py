@@ -188,6 +188,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             hint = "start anew with a lower --batch-size or --batch-tokens and --overwrite"
         print(f"error: the engine failed; finished rows are safe, {hint}", file=sys.stderr)
         return 1
+    if summary.forced:
+        print(
+            f"note: in {summary.forced} of {summary.rows} rows the model was unlikely to begin with a label "
+            "(menu_mass below 0.5): those verdicts are what it would choose if it had to. Is it untrained, or does it "
+            "think first? Then leave --verdict-only out.",
+            file=sys.stderr,
+        )
     print(_told(summary))
     return 0
 

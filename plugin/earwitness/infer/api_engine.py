@@ -7,19 +7,20 @@ import io
 import os
 import queue
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from earwitness.errors import UserError
 from earwitness.infer.engine import Answer, Item
-from earwitness.infer.listed import label_probabilities
+from earwitness.infer.listed import label_shares
 from earwitness.infer.options import Decoding
 from earwitness.infer.places import menu_of
 from earwitness.judges.prompts import AUDIO_PLACEHOLDER
 
 if TYPE_CHECKING:
+    from earwitness.infer.menu import LabelShares
     from earwitness.llm.chat import ChatRequest, Failure, Reply
     from earwitness.llm.endpoint import Endpoint
 
@@ -183,7 +184,7 @@ class APIEngine:
         from earwitness.llm.chat import Failure
 
         texts: list[str] = []
-        probabilities: list[Mapping[str, float] | None] = []
+        shares: list[LabelShares | None] = []
         for reply in replies:
             if isinstance(reply, Failure):
                 if reply.kind in _FINAL:
@@ -192,10 +193,8 @@ class APIEngine:
                     )
                 return Answer(failure=str(reply))
             texts.append(reply.text)
-            probabilities.append(
-                label_probabilities(reply.text, reply.logprobs, item.shown.judge) if self._logprobs else None
-            )
-        return Answer(tuple(texts), tuple(probabilities))
+            shares.append(label_shares(reply.text, reply.logprobs, item.shown.judge) if self._logprobs else None)
+        return Answer(tuple(texts), tuple(shares))
 
 
 def _encoded(path: Path) -> tuple[str, bytes]:

@@ -76,6 +76,7 @@ def _combined(straight: Row, exchanged: Row) -> dict[str, Any]:
         "shown_verdict": None,
         "unscored": unscored,
         "probabilities": mean,
+        "menu_mass": (straight["menu_mass"] + exchanged["menu_mass"]) / 2 if mean is not None else None,
         "orders": {"ab": straight["verdict"], "ba": exchanged["verdict"]},
         "consistent": straight["verdict"] is not None and straight["verdict"] == exchanged["verdict"],
     }

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from transformers import DynamicCache
 
-from earwitness.infer.menu import Menu, Path
+from earwitness.infer.menu import LabelShares, Menu, Path
 from earwitness.infer.model import JudgeModel
 
 MIN_SHARED = 32
@@ -246,7 +246,7 @@ class Sampler:
 @torch.inference_mode()
 def score_menus(
     model: JudgeModel, sequences: Sequences, contexts: Sequence[Sequence[int]], menus: Sequence[Menu]
-) -> list[dict[str, float]]:
+) -> list[LabelShares]:
     """Score each sequence's menu after what it wrote so far.
 
     Args:
@@ -255,7 +255,7 @@ def score_menus(
         contexts: ids that each sequence wrote before its verdict.
         menus: one a sequence.
 
-    Returns: label to probability, a dictionary a sequence, each summing to 1.
+    Returns: the labels' shares, one a sequence.
     """
     known: list[dict[Path, torch.Tensor]] = [
         {} if context else {(): logits.log_softmax(-1)}
@@ -268,7 +268,7 @@ def score_menus(
         if any(blocks):
             _score_blocks(model, sequences, blocks, contexts, known)
     return [
-        menu.probabilities(lambda node, token, scored=scored: float(scored[node][token]))  # type: ignore[misc]
+        menu.shares(lambda node, token, scored=scored: float(scored[node][token]))  # type: ignore[misc]
         for menu, scored in zip(menus, known, strict=True)
     ]
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from earwitness.data.records import Record
 from earwitness.errors import UserError
+
+if TYPE_CHECKING:
+    from earwitness.infer.menu import LabelShares
 
 
 @dataclass(frozen=True)
@@ -44,14 +47,14 @@ class Answer:
 
     Attributes:
         texts: one a sample; in verdict-only mode the label's text.
-        probabilities: of the labels at the verdict's place, in the order shown, one a sample; None where the answer
+        shares: how the labels compare at the verdict's place, in the order shown, one a sample; None where the answer
             has no such place or the engine cannot tell.
         failure: why there is no answer; texts are empty then. The row is asked again by the next run.
         unscored: why the answer that came cannot be used; texts are empty then. The row stays without verdict.
     """
 
     texts: tuple[str, ...] = ()
-    probabilities: tuple[Mapping[str, float] | None, ...] = ()
+    shares: tuple[LabelShares | None, ...] = ()
     failure: str | None = None
     unscored: str | None = None
 

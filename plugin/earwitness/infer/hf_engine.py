@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import torch
 
     from earwitness.infer.decode import Prompt, Sequences
-    from earwitness.infer.menu import Menu
+    from earwitness.infer.menu import LabelShares, Menu
 
 KEPT_CLIPS = 256
 """Clips whose tower output is kept: the other aspects and orders of a pair come right after."""
@@ -96,6 +96,8 @@ class HFEngine(LocalEngine):
             "template": self.template,
             "device": device.split(":")[0],
             "dtype": self._dtype,
+            # Sums are split among threads, so their number shows in the last digits.
+            "threads": torch.get_num_threads() if device == "cpu" else None,
             "overlong": overlong_policy(),
         }
 
@@ -187,7 +189,7 @@ class HFEngine(LocalEngine):
         menus = [self._menu(menu) for menu in written]
         scores = score_menus(self.model, sequences, [[]] * len(items), menus)
         return [
-            Answer((menu[max(score, key=score.__getitem__)],), (score,))
+            Answer((menu[max(score.probabilities, key=score.probabilities.__getitem__)],), (score,))
             for menu, score in zip(written, scores, strict=True)
         ]
 
@@ -231,7 +233,7 @@ class HFEngine(LocalEngine):
 
     def _score_written(
         self, items: Sequence[Item], sequences: Sequences, written: Sequence[list[int]], texts: Sequence[str]
-    ) -> list[dict[str, float] | None]:
+    ) -> list[LabelShares | None]:
         """Score the menu where each written verdict begins; None where it does not stand as a label of the menu."""
         from earwitness.infer.decode import score_menus
 

@@ -6,13 +6,14 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from earwitness.infer.menu import LabelShares
 from earwitness.infer.places import menu_place
 from earwitness.judges import parse
 from earwitness.judges.spec import JudgeSpec
 
 
-def label_probabilities(text: str, logprobs: Any, judge: JudgeSpec) -> dict[str, float] | None:
-    """Return label probabilities from the likeliest tokens that a server listed where the verdict stands.
+def label_shares(text: str, logprobs: Any, judge: JudgeSpec) -> LabelShares | None:
+    """Compare the labels by the likeliest tokens that a server listed where the verdict stands.
 
     A label that is not listed is less likely than all that are and counts as 0; labels of several tokens are told by
     their first.
@@ -43,7 +44,7 @@ def label_probabilities(text: str, logprobs: Any, judge: JudgeSpec) -> dict[str,
     return None
 
 
-def _menu_shares(entry: Mapping[str, Any], lead: str, labels: Mapping[str, str]) -> dict[str, float] | None:
+def _menu_shares(entry: Mapping[str, Any], lead: str, labels: Mapping[str, str]) -> LabelShares | None:
     shares = dict.fromkeys(labels, 0.0)
     seen: set[str] = set()
     for candidate in [entry, *(entry.get("top_logprobs") or [])]:
@@ -58,4 +59,6 @@ def _menu_shares(entry: Mapping[str, Any], lead: str, labels: Mapping[str, str])
         if begun:
             shares[begun[0]] += math.exp(min(0.0, float(candidate["logprob"])))
     total = sum(shares.values())
-    return {name: share / total for name, share in shares.items()} if total > 0.0 else None
+    if total <= 0.0:
+        return None
+    return LabelShares({name: share / total for name, share in shares.items()}, min(1.0, total))

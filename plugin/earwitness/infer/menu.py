@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,6 +17,20 @@ Path = tuple[int, ...]
 
 _FLOOR = 1e-12
 """What is left for a label that ends where others go on, when rounding leaves nothing."""
+
+
+@dataclass(frozen=True)
+class LabelShares:
+    """How the labels of a menu compare at one place.
+
+    Attributes:
+        probabilities: label to its share, summing to 1.
+        mass: how likely any label of the menu is there at all, in 0..1. Near 0 the shares say what the model would
+            choose if it had to, not what it was about to say.
+    """
+
+    probabilities: Mapping[str, float]
+    mass: float
 
 
 class Menu:
@@ -55,15 +70,16 @@ class Menu:
             dict.fromkeys(path[depth] for path in self.labels.values() if len(path) > depth and path[:depth] == node)
         )
 
-    def probabilities(self, log_probability: Callable[[Path, int], float]) -> dict[str, float]:
-        """Combine conditional scores into probabilities that sum to 1 over the menu.
+    def shares(self, log_probability: Callable[[Path, int], float]) -> LabelShares:
+        """Combine conditional scores into probabilities over the menu.
 
         Args:
             log_probability: of a token after a node, over the whole vocabulary, natural logarithm.
         """
         scores = np.array([self._score(path, log_probability) for path in self.labels.values()])
         shares = np.exp(scores - scores.max())
-        return dict(zip(self.labels, (shares / shares.sum()).tolist(), strict=True))
+        probabilities = dict(zip(self.labels, (shares / shares.sum()).tolist(), strict=True))
+        return LabelShares(probabilities, min(1.0, float(np.exp(scores).sum())))
 
     def _score(self, path: Path, log_probability: Callable[[Path, int], float]) -> float:
         score = sum(log_probability(path[:depth], token) for depth, token in enumerate(path))

@@ -32,6 +32,7 @@ def prediction(item: Item, answer: Answer, model: Any, decoding: Decoding) -> di
     that voted for the winner), ``verdict`` (in the record's own order), ``shown_verdict`` (as the model saw it),
     ``unscored`` (why the main result is missing), ``rationale, thinking``, ``probabilities`` (of the menu, in the
     record's own order, summing to 1, the mean over samples; null where the result is not said by a label),
+    ``menu_mass`` (how likely the model was to say any label there, see ``LabelShares``),
     ``reference, meta, model, prompt`` (hash), ``decoding``. Where there are any: ``score`` and ``scores`` (means over
     samples), ``expected_score`` (under the probabilities of the scale's whole numbers), ``read`` (whatever else the
     judge's parser found, as shown), ``samples``.
@@ -44,7 +45,8 @@ def prediction(item: Item, answer: Answer, model: Any, decoding: Decoding) -> di
     """
     judge, exchanged = item.record.judge, item.order == "ba"
     readings = [parse(text, judge) for text in answer.texts]
-    shown = _mean([scores for scores in answer.probabilities if scores is not None])
+    shares = [share for share in answer.shares if share is not None]
+    shown = _mean([share.probabilities for share in shares])
     chosen, verdict, unscored = _result(answer, readings, shown)
     if verdict is not None and in_tie_band(shown, decoding.tie_band):
         verdict = "tie"
@@ -66,6 +68,7 @@ def prediction(item: Item, answer: Answer, model: Any, decoding: Decoding) -> di
         "rationale": read.rationale,
         "thinking": read.thinking,
         "probabilities": _rounded(_exchange(shown) if exchanged else shown),
+        "menu_mass": _short(math.fsum(share.mass for share in shares) / len(shares)) if shares else None,
         **_scores(judge, readings, shown),
     }
     rest = {name: value for name, value in read.to_json().items() if value and name not in _OWN_KEYS}
@@ -118,7 +121,7 @@ def _scores(judge: JudgeSpec, readings: Sequence[Judgement], shown: Probabilitie
     if good and good[0].scores:
         found["scores"] = {name: _middle([reading.scores.get(name) for reading in good]) for name in good[0].scores}
     if judge.kind.target == "score" and shown is not None:
-        found["expected_score"] = float(f"{expected_score(shown, {name: float(name) for name in shown}):.{DIGITS}g}")
+        found["expected_score"] = _short(expected_score(shown, {name: float(name) for name in shown}))
     return found
 
 
@@ -142,7 +145,11 @@ def _exchange(shown: Probabilities | None) -> dict[str, float] | None:
 
 
 def _rounded(scores: Probabilities | None) -> dict[str, float] | None:
-    return None if scores is None else {label: float(f"{score:.{DIGITS}g}") for label, score in scores.items()}
+    return None if scores is None else {label: _short(score) for label, score in scores.items()}
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.{DIGITS}g}")
 
 
 def _plain(value: Any) -> Any:

@@ -22,6 +22,9 @@ from earwitness.infer.rows import prediction
 SHOWN_BAD = 10
 """Bad rows that are spelled out before a run refuses to start."""
 
+FORCED_BELOW = 0.5
+"""Menu mass below which a verdict-only verdict counts as forced."""
+
 _SKIPPED = 0
 """Number of the journal's batch that holds rows which could not be judged; the engine's batches count from 1."""
 
@@ -63,7 +66,8 @@ class Summary:
         rows: in it.
         resumed: rows that an earlier, interrupted run had finished.
         skipped: rows that could not be judged.
-        unscored: rows without a verdict, skipped ones among them.
+        unscored: rows without a verdict or score, skipped ones among them.
+        forced: rows of a verdict-only run in which the model was unlikely to begin with a label at all.
     """
 
     predictions: Path
@@ -71,6 +75,7 @@ class Summary:
     resumed: int
     skipped: int
     unscored: int
+    forced: int
 
 
 @dataclass(frozen=True)
@@ -264,11 +269,13 @@ def _lines(pairs: Iterable[tuple[Item, Answer]], engine: Engine, decoding: Decod
 
 
 def _summary(paths: RunPaths, resumed: int) -> Summary:
-    rows = skipped_rows = unscored = 0
+    rows = skipped_rows = unscored = forced = 0
     with paths.predictions.open(encoding="utf-8") as file:
         for line in file:
             row = json.loads(line)
             rows += 1
             unscored += row["unscored"] is not None
             skipped_rows += row["raw"] is None
-    return Summary(paths.predictions, rows, resumed, skipped_rows, unscored)
+            mass = row["menu_mass"]
+            forced += row["decoding"]["verdict_only"] and mass is not None and mass < FORCED_BELOW
+    return Summary(paths.predictions, rows, resumed, skipped_rows, unscored, forced)

@@ -13,7 +13,7 @@ from typing import Any
 
 from earwitness.errors import UserError
 from earwitness.infer.engine import Answer, Item
-from earwitness.infer.listed import label_probabilities
+from earwitness.infer.listed import label_shares
 from earwitness.infer.local import LocalEngine
 from earwitness.infer.model import ModelFiles
 from earwitness.infer.options import Decoding
@@ -161,8 +161,7 @@ class VLLMEngine(LocalEngine):
     def _answer(self, item: Item, output: Any) -> Answer:
         texts = tuple(sample.text for sample in output.outputs)
         shares = tuple(
-            label_probabilities(sample.text, {"content": _listed(sample)}, item.shown.judge)
-            for sample in output.outputs
+            label_shares(sample.text, {"content": _listed(sample)}, item.shown.judge) for sample in output.outputs
         )
         return Answer(texts, shares)
 
