@@ -58,6 +58,7 @@ def combine_orders(rows: Iterable[Row]) -> Iterator[dict[str, Any]]:
 def _combined(straight: Row, exchanged: Row) -> dict[str, Any]:
     scored = [row["probabilities"] for row in (straight, exchanged) if row["probabilities"] is not None]
     mean = {label: sum(scores[label] for scores in scored) / 2 for label in scored[0]} if len(scored) == 2 else None
+    masses = [row["menu_mass"] for row in (straight, exchanged) if row.get("menu_mass") is not None]
     verdict, unscored = None, None
     for row in (straight, exchanged):
         if row["verdict"] is None:
@@ -76,7 +77,7 @@ def _combined(straight: Row, exchanged: Row) -> dict[str, Any]:
         "shown_verdict": None,
         "unscored": unscored,
         "probabilities": mean,
-        "menu_mass": (straight["menu_mass"] + exchanged["menu_mass"]) / 2 if mean is not None else None,
+        "menu_mass": sum(masses) / 2 if len(masses) == 2 else None,
         "orders": {"ab": straight["verdict"], "ba": exchanged["verdict"]},
         "consistent": straight["verdict"] is not None and straight["verdict"] == exchanged["verdict"],
     }
