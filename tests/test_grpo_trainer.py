@@ -125,6 +125,15 @@ def test_loss_is_the_same_however_the_batch_is_cut(base, tmp_path, tower):
     assert norms == pytest.approx([norms[0]] * 3, rel=1e-4)
 
 
+@pytest.mark.slow
+def test_the_reward_rises(base):
+    """From random weights the policy learns to write letters."""
+    batch = {"per_device_train_batch_size": 32, "gradient_accumulation_steps": 1, "grpo_num_generations": 8}
+    trainer = run(base(max_steps=30, learning_rate=2e-3, lr_scheduler_type="constant", **batch))
+    rewards = [row["reward"] for row in steps(trainer)]
+    assert sum(rewards[-5:]) / 5 > sum(rewards[:5]) / 5 + 0.2
+
+
 @pytest.mark.parametrize("at", [2, 3])
 def test_a_resumed_run_is_the_run(base, tmp_path, at):
     """Stopped between two batches of completions (2) and within one (3), in the second epoch: nothing differs."""
