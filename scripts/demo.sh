@@ -13,6 +13,7 @@ DATA=$RUN/data
 
 setup
 export HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_DATASETS_OFFLINE=1 WANDB_DISABLED=true DO_NOT_TRACK=1
+export EARWITNESS_AUDIO_CACHE_MB=1024   # the features of all training clips
 
 step synth "$DATA" earwitness synth --out "$DATA"
 step check "" earwitness check --media-dir "$DATA" demo_clips demo_pairs_train demo_pairs_test
@@ -21,9 +22,9 @@ step train_clips "$RUN/clips" llamafactory-cli train examples/judge/tiny_clips.y
 step train_pairs "$RUN/judge" llamafactory-cli train examples/judge/tiny_sft.yaml
 step infer "$RUN/test.jsonl" bash scripts/my_infer/infer.sh "$RUN/judge" demo_pairs_test "$RUN/test.jsonl" \
     --media-dir "$DATA" --orders both --max-new-tokens 128
-# A model with random weights writes no verdict; forced to choose a label it shows what is there before training.
+# A model with random weights writes no verdict: a few tokens show it, and every row is counted as unscored.
 step infer_untrained "$RUN/untrained.jsonl" bash scripts/my_infer/infer.sh "$RUN/untrained" demo_pairs_test \
-    "$RUN/untrained.jsonl" --media-dir "$DATA" --orders both --verdict-only
+    "$RUN/untrained.jsonl" --media-dir "$DATA" --orders both --max-new-tokens 8
 for who in test untrained; do
     step "evaluate_$who" "$RUN/evaluation_$who.json" python scripts/my_infer/evaluate_pairwise.py \
         --references demo_pairs_test --media-dir "$DATA" --predictions "$RUN/$who.jsonl" --by gap:0.25,0.4,0.6 \

@@ -38,7 +38,7 @@ def test_qwen2_5_omni_equals_the_stock_tower(tiny_models, clips):
     stock = torch.cat([tower_outputs(model, [clip]) for clip in clips])
     use_exact_tower(model)
     difference = (tower_outputs(model, clips) - stock).abs().max()
-    assert difference / stock.abs().max() < 2e-6  # float32 rounding; measured 1.4e-6 on outputs of up to 2.5
+    assert difference / stock.abs().max() < 2e-6  # float32 rounding; measured 1.4e-6 on outputs of up to 2.9
 
 
 def test_qwen3_omni_does_not_depend_on_the_batch(tiny_models, clips):
