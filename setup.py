@@ -43,10 +43,12 @@ EXTRAS = {
     "ray": ["ray>=2.60,<3"],
     "report": ["matplotlib>=3.11,<4"],
     "metrics": ["evalica>=0.4,<0.5", "sacrebleu>=2.6,<3"],
+    # The newest aac-metrics needs msclap, which needs transformers below 5 and numpy below 2; its FENSE is the same.
+    "text": ["aac-metrics>=0.5.4,<0.5.5", "sentence-transformers>=6.2,<7"],
     "nisqa": ["torchmetrics>=1.9,<2", "librosa>=0.11,<0.12", "requests>=2.32,<3"],
 }
 EXTRAS["dev"] = [
-    *(requirement for name in ("deepspeed", "ray", "report", "metrics") for requirement in EXTRAS[name]),
+    *(requirement for name in ("deepspeed", "ray", "report", "metrics", "text") for requirement in EXTRAS[name]),
     "hypothesis>=6.170,<7",
     "mypy>=2.4,<3",
     "pre-commit>=4.7,<5",

@@ -12,11 +12,12 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from earwitness.llm.chat import Chat, ChatRequest, Failure
+from earwitness.llm.chat import Chat, ChatRequest, Failure, Reply
 from earwitness.llm.prompts import render
 from earwitness.metrics.evaluator_text import DIMENSIONS, extract_consistency, extract_score
 from earwitness.rewards.criteria import Material, json_object
 
+OnResult = Callable[[int, Reply | Failure], object]
 SPEECH_RATE = "Speech Rate"
 RATES = ("slow", "slightly slow", "appropriate", "slightly fast", "fast")
 _SAME_RATE = {"suitable": "appropriate", "normal": "appropriate"}
@@ -54,14 +55,14 @@ class Dimensions:
     unscored: str | None = None
 
 
-def lscore(cases: Sequence[Material | str], chat: Chat) -> list[LScore]:
+def lscore(cases: Sequence[Material | str], chat: Chat, on_result: OnResult | None = None) -> list[LScore]:
     """Score every case, in order; a text in place of a case says why there is nothing to score.
 
     The question to the judge is ``Material.prompt``. Replies whose score cannot be read are asked for once more, then
-    unscored.
+    unscored. ``on_result`` is called as each request ends.
     """
     asked = [case for case in cases if isinstance(case, Material)]
-    replies = iter(chat.ask_all([_score_request(case) for case in asked]) if asked else [])
+    replies = iter(chat.ask_all([_score_request(case) for case in asked], on_result) if asked else [])
     scores = []
     for case in cases:
         if isinstance(case, str):
@@ -76,9 +77,14 @@ def lscore(cases: Sequence[Material | str], chat: Chat) -> list[LScore]:
     return scores
 
 
-def extract_dimensions(answers: Sequence[str | None], chat: Chat) -> list[Dimensions]:
-    """Map assessments in plain words onto the eight dimensions, in order; None is a missing answer."""
-    replies = iter(chat.ask_all([_dimension_request(answer) for answer in answers if answer is not None]))
+def extract_dimensions(
+    answers: Sequence[str | None], chat: Chat, on_result: OnResult | None = None
+) -> list[Dimensions]:
+    """Map assessments in plain words onto the eight dimensions, in order; None is a missing answer.
+
+    ``on_result`` is called as each request ends.
+    """
+    replies = iter(chat.ask_all([_dimension_request(answer) for answer in answers if answer is not None], on_result))
     found = []
     for answer in answers:
         reply = None if answer is None else next(replies)

@@ -27,6 +27,15 @@ def new_parser(prog: str, description: str) -> Parser:
     return Parser(prog=prog, description=description, formatter_class=formatter, allow_abbrev=False)
 
 
+def add_text_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which texts are compared."""
+    parser.add_argument("--predictions", required=True, metavar="P", help="what the judge wrote")
+    parser.add_argument("--references", metavar="R", help="what the annotators wrote, by id")
+    parser.add_argument("--dataset-dir", default="data", help="folder of dataset_info.json (default data)")
+    parser.add_argument("--media-dir", help="where relative clip paths start (default: as in infer.sh)")
+    parser.add_argument("--task", help="of rows that do not name it: assessment, comparison or suggestion")
+
+
 def add_interval_options(parser: argparse.ArgumentParser) -> None:
     """Add ``--json``, ``--resamples``, ``--seed`` and ``--level``."""
     parser.add_argument("--json", metavar="OUT", help="also write every figure to this JSON file")

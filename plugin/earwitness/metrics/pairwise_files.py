@@ -192,7 +192,7 @@ def load_predictions(source: str) -> list[Prediction]:
         raise UserError(f"{path}: holds no rows")
     if any("verdict" in row for _, row in rows):
         predictions = [_judged(path, number, row) for number, row in rows]
-        _check_settings(path, rows)
+        check_settings(path, rows)
     else:
         column = next((name for name in TEXT_COLUMNS if any(name in row for _, row in rows)), None)
         if column is None:
@@ -266,7 +266,8 @@ def _judged(path: Path, number: int, row: Mapping[str, Any]) -> Prediction:
     )
 
 
-def _check_settings(path: Path, rows: Sequence[tuple[int, Mapping[str, Any]]]) -> None:
+def check_settings(path: Path, rows: Sequence[tuple[int, Mapping[str, Any]]]) -> None:
+    """Raise a UserError where rows of one file come from several models or settings."""
     first_number, first = rows[0]
     for name in ("model", "decoding"):
         for number, row in rows:

@@ -25,7 +25,7 @@ Where = tuple[str, ...]
 _KINDS = {"det": "detection", "dimensions": "scores", "aspects": "pairwise", "texts": "texts"}
 """A key that tells each kind of report."""
 
-REPORT_NAMES = ("metrics.json", "pairwise.json", "scores.json", "detection.json", "texts.json")
+REPORT_NAMES = ("metrics.json", "pairwise.json", "scores.json", "detection.json", "texts.json", "lscore.json")
 """Reports that are looked for in a run folder."""
 
 
@@ -35,10 +35,10 @@ def read_results(paths: Sequence[str]) -> dict[str, dict[str, Any]]:
     Args:
         paths: JSON files of ``evaluate_*.py --json``, or folders that hold some under one of ``REPORT_NAMES``. Text
             metrics come as ``{"texts": {TASK: {"lscore", "sbert", "fense"}}}`` with TASK assessment, comparison or
-            suggestion.
+            suggestion; those of several files are put together.
 
     Raises:
-        UserError: no such file, no report, or two reports of one kind.
+        UserError: no such file, no report, two reports of one kind, or one text metric of a task twice.
     """
     results: dict[str, dict[str, Any]] = {}
     for given in paths:
@@ -57,17 +57,37 @@ def read_results(paths: Sequence[str]) -> dict[str, dict[str, Any]]:
             if not kinds:
                 raise UserError(f"{file}: no report of evaluate_*.py; it has none of the keys {', '.join(_KINDS)}")
             for kind in kinds:
+                if kind == "texts":
+                    results[kind] = _with_texts(file, results.get(kind, {}), report)
+                    continue
                 if kind in results:
                     raise UserError(f"{file}: a second report of kind {kind!r} for the same model; give one of each")
                 results[kind] = report
     return results
 
 
+def _with_texts(file: Path, known: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Text metrics of both by task, and what evaluators extracted; what both have is an error."""
+    joined: dict[str, dict[str, Any]] = {}
+    for part in ("texts", "extracted"):
+        joined[part] = {name: dict(figures) for name, figures in known.get(part, {}).items()}
+        for name, figures in new.get(part, {}).items():
+            twice = set(figures) & set(joined[part].setdefault(name, {}))
+            if twice:
+                raise UserError(f"{file}: a second {min(twice)!r} of {name!r} for the same model; give one of each")
+            joined[part][name] |= figures
+    return joined
+
+
 def _figure(results: Results, where: Where) -> Figure | None:
-    found: Any = results
-    for key in where:
-        found = found.get(key) if isinstance(found, Mapping) else None
-    return Figure.from_json(found) if isinstance(found, Mapping) and "value" in found else None
+    """The figure at ``where``; one that an evaluator extracted from texts stands in for one that was read directly."""
+    for place in (where, ("texts", "extracted", *where[1:])):
+        found: Any = results
+        for key in place:
+            found = found.get(key) if isinstance(found, Mapping) else None
+        if isinstance(found, Mapping) and "value" in found:
+            return Figure.from_json(found)
+    return None
 
 
 @dataclass(frozen=True)
