@@ -15,7 +15,7 @@ from earwitness.cli.evaluate_text import main as evaluate_text
 from earwitness.cli.tables import main as tables
 from earwitness.metrics.evaluator_text import DIMENSIONS
 
-WORDS = "the speech is clear noisy fast slow and voice sounds muffled natural quite very a b better than".split()
+WORDS = "the speech is clear noisy fast slow and voice sounds muffled natural quite very a b better than"
 
 
 def thought(quality: int, words: str) -> str:
@@ -34,7 +34,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
     folder = tmp_path_factory.mktemp("text models")
-    vocabulary = {token: at for at, token in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS])}
+    vocabulary = {token: at for at, token in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS.split()])}
     torch.manual_seed(0)
     shape = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
     encoder = folder / "encoder"

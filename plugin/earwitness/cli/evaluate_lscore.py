@@ -70,8 +70,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     texts = [one.case.answer if isinstance(one.case, Material) else None for one in assessed]
     requests = sum(isinstance(one.case, Material) for one in cases) + sum(text is not None for text in texts)
     with progress("asking", requests, quiet=arguments.quiet) as advance:
-        scores = lscore([one.case for one in cases], chat, lambda _, __: advance(1))
-        found = extract_dimensions(texts, chat, lambda _, __: advance(1))
+
+        def ended(*_: object) -> None:
+            advance(1)
+
+        scores = lscore([one.case for one in cases], chat, ended)
+        found = extract_dimensions(texts, chat, ended)
     report: dict[str, Any] = lscore_report(cases, scores, bootstrap=bootstrap)
     tables = text_tables(report)
     if assessed:

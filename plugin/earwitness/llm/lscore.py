@@ -17,7 +17,7 @@ from earwitness.llm.prompts import render
 from earwitness.metrics.evaluator_text import DIMENSIONS, extract_consistency, extract_score
 from earwitness.rewards.criteria import Material, json_object
 
-OnResult = Callable[[int, Reply | Failure], object]
+OnResult = Callable[[int, Reply | Failure], None]
 SPEECH_RATE = "Speech Rate"
 RATES = ("slow", "slightly slow", "appropriate", "slightly fast", "fast")
 _SAME_RATE = {"suitable": "appropriate", "normal": "appropriate"}

@@ -19,8 +19,12 @@ from earwitness.rewards.materials import graded_task, material
 PREDICTION_TEXTS = ("raw", "response", "predict")
 REFERENCE_TEXTS = ("labels", "label")
 """Columns of the annotators' text in files that carry both sides (ms-swift, LLaMA-Factory)."""
-_TASK_NAMES: Mapping[str, Task] = {"SingleEval": "Assessment", "CompareEval": "Comparison", "Suggest": "Suggestion"}
-_TASK_NAMES |= {task.casefold(): task for task in TASKS}
+_TASK_NAMES: Mapping[str, Task] = {
+    "SingleEval": "Assessment",
+    "CompareEval": "Comparison",
+    "Suggest": "Suggestion",
+    **{task.casefold(): task for task in TASKS},
+}
 
 
 @dataclass(frozen=True)
