@@ -156,14 +156,18 @@ def extend_sft_trainer(module: Any) -> None:
 
 @_once
 def use_exact_towers(module: Any) -> None:
-    """Let every loaded model run its audio tower clip by clip (``audio/tower.py``)."""
+    """Let every loaded model run its audio tower clip by clip, and keep its outputs where ``tower_cache_dir`` says."""
     from earwitness.audio.tower import use_exact_tower
 
     load = module.load_model
 
-    def load_model(*args: Any, **kwargs: Any) -> Any:
-        model = load(*args, **kwargs)
+    def load_model(tokenizer: Any, model_args: Any, finetuning_args: Any, *args: Any, **kwargs: Any) -> Any:
+        model = load(tokenizer, model_args, finetuning_args, *args, **kwargs)
         use_exact_tower(model)
+        if finetuning_args.tower_cache_dir is not None:
+            from earwitness.audio.tower_cache import remember_tower_outputs
+
+            remember_tower_outputs(model, finetuning_args.tower_cache_dir, finetuning_args.tower_cache_mb)
         return model
 
     module.load_model = load_model

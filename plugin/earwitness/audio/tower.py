@@ -13,6 +13,8 @@ from typing import Any
 import torch
 import torch.nn.functional as functional
 
+TOWERS = ("Qwen2AudioEncoder", "Qwen2_5OmniAudioEncoder", "Qwen3OmniMoeAudioEncoder")
+"""Classes of transformers that are audio towers of the supported families."""
 BLOCK_ATTENTION = "earwitness_blocks"
 
 
@@ -69,7 +71,7 @@ def use_exact_tower(model: torch.nn.Module) -> None:
     modules: list[Any] = list(model.modules())
     for module in modules:
         kind = type(module).__name__
-        if kind not in ("Qwen2_5OmniAudioEncoder", "Qwen3OmniMoeAudioEncoder"):
+        if kind not in TOWERS[1:]:
             continue
         if module.config._attn_implementation in ("sdpa", "eager"):
             _use_block_attention(module)

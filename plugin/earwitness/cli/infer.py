@@ -61,11 +61,27 @@ def parser() -> argparse.ArgumentParser:
     model.add_argument(
         "--dtype", default="auto", help="auto (saved one on a GPU, float32 on a CPU), float32, bfloat16, float16"
     )
+    model.add_argument(
+        "--tower-cache",
+        metavar="DIR",
+        help="keep the audio tower's outputs here (docs/audio.md); default: kept nowhere",
+    )
 
     vllm = options.add_argument_group("engine vllm")
     vllm.add_argument("--tensor-parallel", type=int, default=1, metavar="GPUS", help="GPUs that share the model")
     vllm.add_argument(
         "--vllm-options", type=_object, metavar="JSON", help="further arguments of vllm.LLM; default: none"
+    )
+
+    ray = options.add_argument_group("beyond one machine (extra ray; docs/scale.md)")
+    ray.add_argument(
+        "--ray-workers", type=int, default=0, metavar="N", help="run N copies of the engine on Ray; default: none, here"
+    )
+    ray.add_argument(
+        "--ray-address", metavar="ADDRESS", help="cluster that runs, e.g. auto; default: one started on this machine"
+    )
+    ray.add_argument(
+        "--ray-gpus", type=float, metavar="GPUS", help="that each worker needs; default: --tensor-parallel, 0 on a CPU"
     )
 
     server = options.add_argument_group("engine api (any server that speaks the OpenAI chat API and takes audio)")
@@ -176,7 +192,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     if bad.count:
         print(bad.summary(), file=sys.stderr)
-    engine = _engine(arguments, decoding)
+    if arguments.ray_workers == 0 and (arguments.ray_address is not None or arguments.ray_gpus is not None):
+        raise UserError("--ray-address and --ray-gpus go with --ray-workers")
+    engine = _ray_engine(arguments, decoding) if arguments.ray_workers else _engine(arguments, decoding)
     try:
         summary = judge_records(records, engine, arguments.out, decoding, options)
     except (UserError, KeyboardInterrupt):
@@ -200,6 +218,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _engine(arguments: argparse.Namespace, decoding: Decoding) -> Engine:
+    if arguments.tower_cache is not None and arguments.engine != "hf":
+        raise UserError(f"--tower-cache: engine {arguments.engine} runs the audio tower itself; leave it out")
     if arguments.engine == "api":
         return _api_engine(arguments, decoding)
     from earwitness.infer.model import find_model
@@ -218,7 +238,31 @@ def _engine(arguments: argparse.Namespace, decoding: Decoding) -> Engine:
         )
     from earwitness.infer.hf_engine import HFEngine
 
-    return HFEngine(files, decoding, template=arguments.template, device=arguments.device, dtype=arguments.dtype)
+    return HFEngine(
+        files,
+        decoding,
+        template=arguments.template,
+        device=arguments.device,
+        dtype=arguments.dtype,
+        tower_cache=arguments.tower_cache,
+    )
+
+
+def _ray_engine(arguments: argparse.Namespace, decoding: Decoding) -> Engine:
+    from functools import partial
+
+    from earwitness.infer.ray_engine import RayEngine
+
+    if arguments.engine == "api":
+        raise UserError("--ray-workers: engine api asks a server that scales by itself; raise --concurrency instead")
+    gpus = arguments.ray_gpus
+    if gpus is None:
+        import torch
+
+        on_gpu = arguments.device.startswith("cuda") or (arguments.device == "auto" and torch.cuda.is_available())
+        gpus = arguments.tensor_parallel if on_gpu or arguments.engine == "vllm" else 0
+    make = partial(_engine, arguments, decoding)
+    return RayEngine(make, arguments.ray_workers, address=arguments.ray_address, gpus=gpus)
 
 
 def _api_engine(arguments: argparse.Namespace, decoding: Decoding) -> Engine:

@@ -43,6 +43,7 @@ class HFEngine(LocalEngine):
         template: str | None = None,
         device: str = "auto",
         dtype: str = "auto",
+        tower_cache: str | None = None,
     ) -> None:
         """Prepare a judge.
 
@@ -52,9 +53,10 @@ class HFEngine(LocalEngine):
             template: the host's chat template; that of the model's family by default.
             device: see ``JudgeModel``.
             dtype: see ``JudgeModel``.
+            tower_cache: see ``JudgeModel``.
         """
         super().__init__(files, decoding, template)
-        self._device, self._dtype = device, dtype
+        self._device, self._dtype, self._tower_cache = device, dtype, tower_cache
         self._clips: OrderedDict[str, torch.Tensor] = OrderedDict()
         self._menus: dict[tuple[tuple[str, str], ...], Menu] = {}
 
@@ -73,7 +75,7 @@ class HFEngine(LocalEngine):
     @cached_property
     def model(self) -> JudgeModel:
         """The loaded model."""
-        return JudgeModel(self.files, self._device, self._dtype)
+        return JudgeModel(self.files, self._device, self._dtype, self._tower_cache)
 
     @cached_property
     def _forbidden(self) -> torch.Tensor:

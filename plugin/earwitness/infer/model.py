@@ -122,13 +122,16 @@ class JudgeModel:
         vocabulary: rows of the output head.
     """
 
-    def __init__(self, files: ModelFiles, device: str = "auto", dtype: str = "auto") -> None:
+    def __init__(
+        self, files: ModelFiles, device: str = "auto", dtype: str = "auto", tower_cache: str | None = None
+    ) -> None:
         """Load weights, merge the adapter where there is one, and switch to inference.
 
         Args:
             files: from ``find_model``.
             device: ``auto`` takes a GPU where there is one; otherwise what torch understands (``cpu``, ``cuda:1``).
             dtype: one of ``DTYPES``; ``auto`` is the saved one on a GPU and float32 on a CPU.
+            tower_cache: folder that keeps the audio tower's outputs (`earwitness.audio.tower_cache`).
 
         Raises:
             UserError: weights are missing from the folder, or the device is not there.
@@ -146,6 +149,10 @@ class JudgeModel:
         self.family = files.family
         self.device = torch.device(device)
         network = _load(files, dtype).to(self.device).eval().requires_grad_(False)
+        if tower_cache is not None:
+            from earwitness.audio.tower_cache import remember_tower_outputs
+
+            remember_tower_outputs(network, tower_cache)
         self.dtype = network.dtype
         text = network.language_model if self.family == "qwen2_audio" else network
         self._network, self._text, self._head = network, text.model, text.lm_head

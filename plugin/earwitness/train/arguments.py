@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from earwitness.audio.cache import DISK_MB
 from earwitness.errors import UserError
 from earwitness.train.grpo.arguments import GrpoArguments
 
@@ -19,6 +20,16 @@ class SpeechJudgeArguments(GrpoArguments):
             "(lambda of SQ-LLM's equation 1). 1.0 is plain SFT."
         },
     )
+    tower_cache_dir: str | None = field(
+        default=None,
+        metadata={
+            "help": "Folder that keeps the outputs of a frozen audio tower, so that each clip is heard once by all "
+            "epochs, runs and processes (docs/audio.md says where it pays). Default: none are kept."
+        },
+    )
+    tower_cache_mb: int = field(
+        default=DISK_MB, metadata={"help": "Most megabytes in tower_cache_dir; the least recently used outputs go."}
+    )
 
     def __post_init__(self) -> None:
         """Check our fields, then the host's.
@@ -28,4 +39,6 @@ class SpeechJudgeArguments(GrpoArguments):
         """
         if not 0.0 <= self.cot_loss_weight <= 1e4:
             raise UserError(f"cot_loss_weight: {self.cot_loss_weight} is not allowed; give a number from 0 to 10000")
+        if self.tower_cache_mb < 1:
+            raise UserError(f"tower_cache_mb: {self.tower_cache_mb} is not allowed; give a whole number of at least 1")
         super().__post_init__()
