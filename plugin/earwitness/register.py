@@ -17,21 +17,32 @@ from typing import Any
 TESTED_HOST = ("0.9.5", "0.9.6")
 """LLaMA-Factory versions the hooks were tested on: from the first, up to but not including the second."""
 
-_MARK = "_earwitness"
+Hook = Callable[[ModuleType], None]
 
 
-def _once(hook: Callable[[ModuleType], None]) -> Callable[[ModuleType], None]:
+def _once(hook: Hook) -> Hook:
     """Make a hook idempotent: it extends a module once for every time that the module is executed.
 
     ``importlib.reload`` keeps a module's attributes but gives it a new spec, so the spec is the mark.
     """
+    mark = f"_earwitness_{hook.__name__}"
 
     def apply(module: Any) -> None:
-        if getattr(module, _MARK, None) is not module.__spec__:
+        if getattr(module, mark, None) is not module.__spec__:
             hook(module)
-            setattr(module, _MARK, module.__spec__)
+            setattr(module, mark, module.__spec__)
 
     apply.__name__, apply.__doc__ = hook.__name__, hook.__doc__
+    return apply
+
+
+def _in_turn(*hooks: Hook) -> Hook:
+    """Extend one module for several reasons."""
+
+    def apply(module: ModuleType) -> None:
+        for hook in hooks:
+            hook(module)
+
     return apply
 
 
@@ -222,16 +233,72 @@ def add_grpo_stage(module: Any) -> None:
     module._training_function = training_function
 
 
-HOOKS: dict[str, Callable[[ModuleType], None]] = {
+@_once
+def keep_expert_prompts(module: Any) -> None:
+    """Keep the column ``expert_prompt`` of the host's own formats, for distillation (``train/distill/data.py``)."""
+    from earwitness.train.distill.data import ExpertPrompts
+
+    for name in ("alpaca", "sharegpt", "openai"):
+        host = module.DATASET_CONVERTERS[name]
+        module.DATASET_CONVERTERS[name] = type(host.__name__, (ExpertPrompts, host), {"__module__": host.__module__})
+
+
+@_once
+def encode_for_experts(module: Any) -> None:
+    """Encode preference data for the expert as well, where there is one."""
+    from earwitness.train.distill.data import ExpertReads
+
+    host = module.PairwiseDatasetProcessor
+    module.PairwiseDatasetProcessor = dataclass(
+        type(host.__name__, (ExpertReads, host), {"__module__": host.__module__})
+    )
+
+
+@_once
+def batch_for_experts(module: Any) -> None:
+    """Put what the expert reads into the batches of preference data."""
+    from earwitness.train.distill.data import collate_expert
+
+    host = module.PairwiseDataCollatorWithPadding
+    call = host.__call__
+
+    def with_expert(self: Any, features: list[dict[str, Any]]) -> dict[str, Any]:
+        expert = collate_expert(features)
+        batch = call(self, features)
+        batch.update(expert)
+        return batch
+
+    host.__call__ = with_expert
+
+
+@_once
+def extend_dpo_trainer(module: Any) -> None:
+    """Let ``stage: dpo`` distil from a text expert (``train/distill/trainer.py``)."""
+    from earwitness.train.distill.trainer import DistillsExpert
+
+    host = module.CustomDPOTrainer
+    module.CustomDPOTrainer = type(host.__name__, (DistillsExpert, host), {"__module__": host.__module__})
+
+
+@_once
+def load_expert_first(module: Any) -> None:
+    """Load the expert's tokenizer before the data of ``stage: dpo`` (``train/distill/workflow.py``)."""
+    from earwitness.train.distill.workflow import with_expert
+
+    module.run_dpo = with_expert(module.run_dpo)
+
+
+HOOKS: dict[str, Hook] = {
     "llamafactory": report_user_errors,
     "llamafactory.api.app": answer_user_errors,
     "llamafactory.data.mm_plugin": extend_mm_plugins,
     "llamafactory.data.parser": extend_dataset_attributes,
-    "llamafactory.data.converter": register_converters,
-    "llamafactory.data.loader": check_datasets_first,
-    "llamafactory.data.collator": drop_dummy_image,
+    "llamafactory.data.converter": _in_turn(register_converters, keep_expert_prompts),
+    "llamafactory.data.loader": _in_turn(check_datasets_first, encode_for_experts),
+    "llamafactory.data.collator": _in_turn(drop_dummy_image, batch_for_experts),
     "llamafactory.hparams.finetuning_args": extend_finetuning_arguments,
     "llamafactory.model.loader": use_exact_towers,
+    "llamafactory.train.dpo.trainer": extend_dpo_trainer,
     "llamafactory.train.sft.trainer": extend_sft_trainer,
-    "llamafactory.train.tuner": add_grpo_stage,
+    "llamafactory.train.tuner": _in_turn(add_grpo_stage, load_expert_first),
 }

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 
 from earwitness.audio.cache import DISK_MB
 from earwitness.errors import UserError
+from earwitness.train.distill.arguments import DistillArguments
 from earwitness.train.grpo.arguments import GrpoArguments
 
 
 @dataclass
-class SpeechJudgeArguments(GrpoArguments):
+class SpeechJudgeArguments(GrpoArguments, DistillArguments):
     """Mixed into the host's ``FinetuningArguments``; each field is a YAML key and a command-line option."""
 
     cot_loss_weight: float = field(
