@@ -106,7 +106,9 @@ class RayEngine:
         # The variables that decide what is judged, for machines whose shells do not have them.
         named = {name: value for name, value in os.environ.items() if name.startswith("EARWITNESS_")}
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        local = {} if self._address else {"num_cpus": self._workers * threads, "include_dashboard": False}
+        local: dict[str, Any] = (
+            {} if self._address else {"num_cpus": self._workers * threads, "include_dashboard": False}
+        )
         try:
             self._ray.init(
                 address=self._address,
