@@ -200,7 +200,7 @@ def test_rows_that_do_not_fit_are_named(tiny_models, expert, pair_data, tmp_path
     with pytest.raises(UserError, match=r"row about .*clip0\.wav.*the expert hears no clips"):
         trainers.run(settings(tiny_models["qwen2_5_omni"], expert, data, tmp_path))
     data = write_preferences(tmp_path / "absent", pair_data, expert_prompt="nothing")
-    with pytest.raises(UserError, match="'nothing' .expert_prompt. must hold text"):
+    with pytest.raises(UserError, match=r"'nothing' .expert_prompt. must hold text"):
         trainers.run(settings(tiny_models["qwen2_5_omni"], expert, data, tmp_path))
     data = write_preferences(tmp_path / "long", pair_data, expert_prompt="long")
     rows = [json.loads(line) | {"long": "word " * 600} for line in (data / "rows.jsonl").open()]

@@ -1,6 +1,6 @@
 """Preference rows for distillation (ALLD): the expert's text against what the audio LLM itself answered.
 
-The rows are in LLaMA-Factory's own format for preferences, so that ``stage: dpo`` reads them with and without an expert.
+The rows are in LLaMA-Factory's own format for preferences: ``stage: dpo`` reads them with and without an expert.
 """
 
 from __future__ import annotations

@@ -37,7 +37,9 @@ class Expert:
         """Load the tokenizers of expert and judge.
 
         Args:
-            model_args, data_args, finetuning_args: the host's with our fields.
+            model_args: the host's.
+            data_args: the host's.
+            finetuning_args: the host's with our fields.
 
         Raises:
             UserError: the template is unknown, or ``distill_loss: kl`` is asked of two vocabularies.
@@ -58,8 +60,8 @@ class Expert:
         expert = cls(tokenizer, template, load_tokenizer(model_args)["tokenizer"], data_args.cutoff_len)
         if expert.shared is None and finetuning_args.distill_loss == "kl":
             raise UserError(
-                f"distill_loss: kl compares next tokens, but {finetuning_args.expert_model} has another vocabulary than "
-                f"{model_args.model_name_or_path}; take an expert of the same family, or distill_loss: dpo, which "
+                f"distill_loss: kl compares next tokens, but {finetuning_args.expert_model} has another vocabulary "
+                f"than {model_args.model_name_or_path}; take an expert of the same family, or distill_loss: dpo, which "
                 "compares whole responses"
             )
         return expert
@@ -91,8 +93,8 @@ class Expert:
         if self.shared is not None and (list(judge_ids) != list(ids) or max(ids, default=0) >= self.shared):
             raise UserError(
                 f"judge and expert share a vocabulary, but the response has {len(judge_ids)} tokens ending in "
-                f"{list(judge_ids)[-4:]} for the judge and {len(ids)} ending in {list(ids)[-4:]} for the expert; choose "
-                "an expert_template that ends a response as the judge's template does"
+                f"{list(judge_ids)[-4:]} for the judge and {len(ids)} ending in {list(ids)[-4:]} for the expert; "
+                "choose an expert_template that ends a response as the judge's template does"
             )
         return [*prompt_ids, *ids], [IGNORE] * len(prompt_ids) + list(ids)
 

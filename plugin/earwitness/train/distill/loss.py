@@ -67,7 +67,8 @@ def token_divergence(judge: ResponseTokens, expert: ResponseTokens, shared: int)
     The expert's distribution is taken over the shared ids: it never writes what only the judge's vocabulary has.
 
     Args:
-        judge, expert: the same responses in the same order.
+        judge: responses to its own prompt.
+        expert: the same responses to its prompt, in the same order.
         shared: see ``Expert.shared``.
 
     Returns: (tokens,) with the judge's gradient.

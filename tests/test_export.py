@@ -1,0 +1,174 @@
+"""Export: a trained thinker or adapter inside its full model again, with the same logits."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from earwitness.audio.features import batch_features_of
+from earwitness.audio.limits import token_count
+from earwitness.cli.export import main
+from earwitness.errors import UserError
+from earwitness.export import export_judge
+from earwitness.infer.model import find_model
+
+TALKER = "talker.codec_head.weight"
+
+
+@pytest.fixture(scope="module")
+def full(tiny_models, tmp_path_factory):
+    """Full models in several files; the Omni ones with a tensor that is not the thinker's."""
+
+    def build(family: str) -> Path:
+        folder = tmp_path_factory.mktemp("full") / family
+        shutil.copytree(tiny_models[family], folder)
+        tensors = load_file(folder / "model.safetensors")
+        if family != "qwen2_audio":
+            tensors[TALKER] = torch.arange(6.0).reshape(2, 3)
+        names = sorted(tensors)
+        files = {
+            name: f"model-0000{1 + (place * 2 >= len(names))}-of-00002.safetensors" for place, name in enumerate(names)
+        }
+        for file in set(files.values()):
+            save_file({name: tensors[name] for name in names if files[name] == file}, folder / file, {"format": "pt"})
+        (folder / "model.safetensors").unlink()
+        index = {"metadata": {"total_size": 0}, "weight_map": files}
+        (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+        return folder
+
+    made = {family: build(family) for family in tiny_models}
+    return made.__getitem__
+
+
+def thinker(folder: Path):
+    files = find_model(str(folder))
+    return getattr(transformers, files.class_name).from_pretrained(files.weights, dtype="auto").eval()
+
+
+def trained(network, seed: int = 0):
+    """The network after training: every weight is another."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator).to(parameter.dtype))
+    return network
+
+
+def adapter(network, folder: Path, base: str | None):
+    """Save a LoRA adapter with weights of its own; return the network with the adapter on."""
+    from peft import LoraConfig, get_peft_model
+
+    model = get_peft_model(network, LoraConfig(r=4, target_modules=["q_proj", "v_proj", "fc1"]))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(0, 0.05)
+    model.save_pretrained(folder)
+    config = json.loads((folder / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(json.dumps(config | {"base_model_name_or_path": base}))
+    return model.eval()
+
+
+def logits(network, folder: Path, clip: Path) -> torch.Tensor:
+    """Logits of a prompt with a clip."""
+    extractor = transformers.AutoFeatureExtractor.from_pretrained(folder)
+    family = find_model(str(folder)).family
+    batch = batch_features_of([str(clip)], extractor, family)
+    ids = [
+        5,
+        6,
+        *[network.config.audio_token_id] * token_count(int(batch["feature_attention_mask"].sum()), family),
+        7,
+        8,
+        9,
+    ]
+    with torch.no_grad():
+        return network(input_ids=torch.tensor([ids]), attention_mask=torch.ones(1, len(ids)), **batch).logits
+
+
+@pytest.mark.parametrize("family", ["qwen2_5_omni", "qwen3_omni"])
+def test_trained_thinker_goes_back_into_its_full_model(family, full, pair_data, tmp_path):
+    network = trained(thinker(full(family)))
+    network.save_pretrained(tmp_path / "judge")
+    before = logits(network, full(family), pair_data / "clip0.wav")
+    assert main([str(tmp_path / "judge"), str(tmp_path / "out"), "--full-model", str(full(family))]) == 0
+    after = logits(thinker(tmp_path / "out"), tmp_path / "out", pair_data / "clip0.wav")
+    assert (after - before).abs().max() == 0
+    assert (logits(thinker(full(family)), full(family), pair_data / "clip0.wav") - before).abs().max() > 0.01
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
+        path.name for path in full(family).iterdir()
+    )
+    index = json.loads((tmp_path / "out/model.safetensors.index.json").read_text())
+    with safe_open(tmp_path / "out" / index["weight_map"][TALKER], framework="pt") as file:
+        assert torch.equal(file.get_tensor(TALKER), torch.arange(6.0).reshape(2, 3))
+    assert index["metadata"]["total_size"] > 0
+
+
+@pytest.mark.parametrize("family", ["qwen2_5_omni", "qwen2_audio", "qwen3_omni"])
+def test_adapter_is_merged(family, full, pair_data, tmp_path):
+    network = adapter(thinker(full(family)), tmp_path / "adapter", str(full(family)))
+    before = logits(network, full(family), pair_data / "clip1.wav")
+    done = export_judge(str(tmp_path / "adapter"), tmp_path / "out")
+    assert done.dtype == "float32"
+    assert (done.kept == 0) == (family == "qwen2_audio")
+    after = logits(thinker(tmp_path / "out"), tmp_path / "out", pair_data / "clip1.wav")
+    assert (after - before).abs().max() < 1e-5
+
+
+def test_transformers_loads_the_full_class(full, tmp_path):
+    network = trained(thinker(full("qwen2_5_omni")))
+    network.save_pretrained(tmp_path / "judge")
+    export_judge(str(tmp_path / "judge"), tmp_path / "out", full_model=str(full("qwen2_5_omni")))
+    whole = transformers.AutoModelForTextToWaveform.from_pretrained(tmp_path / "out")
+    assert torch.equal(whole.thinker.lm_head.weight, network.lm_head.weight)
+    transformers.AutoProcessor.from_pretrained(tmp_path / "out")
+
+
+def test_dtype_is_as_asked_and_told_to_loaders(full, tmp_path):
+    trained(thinker(full("qwen2_5_omni"))).save_pretrained(tmp_path / "judge")
+    target = str(full("qwen2_5_omni"))
+    done = export_judge(str(tmp_path / "judge"), tmp_path / "half", full_model=target, dtype="bfloat16")
+    assert done.dtype == "bfloat16"
+    assert thinker(tmp_path / "half").dtype == torch.bfloat16
+    export_judge(str(tmp_path / "judge"), tmp_path / "same", full_model=target)
+    assert thinker(tmp_path / "same").dtype == torch.float32
+
+
+def test_mistakes_are_named_and_leave_nothing(full, tiny_models, tmp_path):
+    omni = str(full("qwen2_5_omni"))
+    network = thinker(full("qwen2_5_omni"))
+    network.save_pretrained(tmp_path / "judge")
+    adapter(network, tmp_path / "nameless", None)
+    judge = str(tmp_path / "judge")
+    with pytest.raises(UserError, match="is a full model already"):
+        export_judge(omni, tmp_path / "out")
+    with pytest.raises(UserError, match="--full-model"):
+        export_judge(judge, tmp_path / "out")
+    with pytest.raises(UserError, match="--base-model"):
+        export_judge(str(tmp_path / "nameless"), tmp_path / "out")
+    with pytest.raises(UserError, match="is no full qwen2_5_omni model"):
+        export_judge(judge, tmp_path / "out", full_model=str(full("qwen3_omni")))
+    with pytest.raises(UserError, match="exists already"):
+        export_judge(judge, tmp_path, full_model=omni)
+    with pytest.raises(UserError, match="unknown dtype 'int8'"):
+        export_judge(judge, tmp_path / "out", full_model=omni, dtype="int8")
+    tensors = load_file(tmp_path / "judge/model.safetensors")
+    head = tensors["lm_head.weight"]
+    save_file(
+        {**tensors, "lm_head.weight": head[:-1].contiguous()}, tmp_path / "judge/model.safetensors", {"format": "pt"}
+    )
+    with pytest.raises(UserError, match=r"thinker.lm_head.weight has shape"):
+        export_judge(judge, tmp_path / "out", full_model=omni)
+    del tensors["lm_head.weight"]
+    save_file(tensors, tmp_path / "judge/model.safetensors", {"format": "pt"})
+    with pytest.raises(UserError, match=r"1 tensors are not in .*thinker.lm_head.weight first"):
+        export_judge(judge, tmp_path / "out", full_model=omni)
+    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.glob(".out*"))
