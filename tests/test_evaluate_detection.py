@@ -102,19 +102,36 @@ def walk_rows(scores, real):
     return best[1]
 
 
+def crossing(scores, real):
+    """Where the straight line between the two thresholds around FRR = FAR crosses it."""
+    n_real, n_fake = sum(real), len(real) - sum(real)
+    before = (1.0, 0.0)
+    for threshold in sorted(set(scores)):
+        rejected = [row for row, score in enumerate(scores) if score <= threshold]
+        frr = sum(real[row] for row in rejected) / n_real
+        far = 1 - sum(not real[row] for row in rejected) / n_fake
+        if frr >= far - 1e-12:
+            gap, rest = before[0] - before[1], frr - far
+            return before[1] + gap / (gap + rest) * (frr - before[1])
+        before = (far, frr)
+    raise AssertionError("everything is rejected at the highest score")
+
+
 def test_resampled_figures_equal_those_of_the_resampled_rows():
     rng = random.Random(7)
-    for _ in range(60):
+    for _ in range(300):
         n = rng.randint(2, 30)
         scores = [rng.choice([0.0, 0.2, 0.5, 0.5, 0.9, rng.random()]) for _ in range(n)]
         real = [True, False] + [rng.random() < 0.4 for _ in range(n - 2)]
-        steps = _Steps.of(np.array(scores), np.array(real))
+        runs = _Steps.of(np.array(scores), np.array(real)).runs()
         drawn = [0, 1] + [rng.randrange(n) for _ in range(n)]
-        weights = np.bincount(steps.group[drawn], minlength=len(steps.counts)).astype(float)
-        by_rows, linear, min_dcf = steps.resampled(weights, SPEECHEVAL_COST)
-        own = detection_figures([scores[row] for row in drawn], [real[row] for row in drawn], bootstrap=NONE)
-        assert by_rows == pytest.approx(walk_rows([scores[row] for row in drawn], [real[row] for row in drawn]))
+        weights = np.bincount(runs.group[drawn], minlength=len(runs.counts)).astype(float)
+        by_rows, linear, min_dcf = runs.resampled(weights, SPEECHEVAL_COST)
+        drawn_scores, drawn_real = [scores[row] for row in drawn], [real[row] for row in drawn]
+        own = detection_figures(drawn_scores, drawn_real, bootstrap=NONE)
+        assert by_rows == pytest.approx(walk_rows(drawn_scores, drawn_real))
         assert by_rows == pytest.approx(own.eer.value)
+        assert linear == pytest.approx(crossing(drawn_scores, drawn_real))
         assert linear == pytest.approx(own.eer_linear.value)
         assert min_dcf == pytest.approx(own.min_dcf.value)
 

@@ -107,21 +107,22 @@ def detection_figures(
         )
         return DetectionFigures(nothing, nothing, nothing, nothing, nothing, nothing)
     steps = _Steps.of(values, real)
+    runs = steps.runs()
     far, frr = steps.reachable()
     eer, eer_threshold = steps.eer_by_rows()
     min_dcf, min_dcf_threshold = steps.least_cost(cost)
     results = {
         "eer": eer,
         "eer_discrete": _eer_discrete(far, frr),
-        "eer_linear": steps.resampled(steps.counts, cost)[1],
+        "eer_linear": runs.resampled(runs.counts, cost)[1],
         "eer_hull": _eer_hull(far, frr),
         "min_dcf": min_dcf,
         "auc": float(np.trapezoid(1 - frr[::-1], far[::-1])),
     }
     figures = {name: Figure(value, len(values), unscored) for name, value in results.items()}
     if bootstrap.resamples:
-        chunks = replicate_weights(len(values), groups=steps.group, clusters=clusters, bootstrap=bootstrap)
-        drawn = np.array([steps.resampled(weights, cost) for chunk in chunks for weights in chunk])
+        chunks = replicate_weights(len(values), groups=runs.group, clusters=clusters, bootstrap=bootstrap)
+        drawn = np.array([runs.resampled(weights, cost) for chunk in chunks for weights in chunk])
         params = bootstrap.params(None if clusters is None else len(set(clusters)))
         for name, column in zip(("eer", "eer_linear", "min_dcf"), drawn.T, strict=True):
             ci = percentile_interval(column, bootstrap.level)
@@ -208,8 +209,46 @@ class _Steps:
         at = _first_minimum(costs)
         return float(costs[at]), None if at == 0 else float(self.scores[self.last[at - 1]])
 
+    def runs(self) -> _Runs:
+        """Steps that need not be told apart in resamples, put together."""
+        starts = np.append(0, self.last[:-1] + 1)
+        mixed_block = self.last > starts  # a score that both real and fake clips have
+        block = np.repeat(np.arange(len(self.last)), self.last - starts + 1)
+        mixed = mixed_block[block]
+        fresh = np.append(True, (np.diff(self.real) != 0) | mixed[1:] | mixed[:-1])
+        run = np.cumsum(fresh) - 1
+        real = self.real[fresh]
+        first = np.arange(len(real))
+        ends = first.copy()
+        pairs = run[starts[mixed_block]]
+        first[pairs + 1], ends[pairs] = pairs, pairs + 1
+        return _Runs(run[self.group], np.bincount(run, weights=self.counts).astype(np.float64), real, first, ends)
+
+
+@dataclass(frozen=True)
+class _Runs:
+    """Neighbouring scores of one class: what a resample does to EER and minDCF depends on their sum alone.
+
+    Between two scores of one class the cost is monotone, and the line to the next point of the curve is level or
+    upright, so that neither the least cost nor the crossing with FRR = FAR moves with the place of the step. Scores
+    that both classes have keep their two steps.
+
+    Attributes:
+        group: (rows,) the run of each row.
+        counts: (runs,) rows of each run.
+        real: (runs,) 1 for real, 0 for fake.
+        first: (runs,) the first run of its threshold: the run before where both have one score, else itself.
+        last: (runs,) likewise the last.
+    """
+
+    group: Ints
+    counts: Floats
+    real: Floats
+    first: Ints
+    last: Ints
+
     def resampled(self, weights: Floats, cost: CostModel) -> tuple[float, float, float]:
-        """EER by rows, linear EER and minDCF of one resample, given how often each step was drawn.
+        """EER by rows, linear EER and minDCF of one resample, given how often each run was drawn.
 
         NaN in a resample of one class.
         """
@@ -220,13 +259,13 @@ class _Steps:
         if not n_real or not n_fake:
             return (np.nan,) * 3
 
-        def rates(steps: int) -> tuple[float, float]:
-            real = float(rejected_real[steps - 1]) if steps else 0.0
-            fake = float(every[steps - 1]) - real if steps else 0.0
+        def rates(runs: int) -> tuple[float, float]:
+            real = float(rejected_real[runs - 1]) if runs else 0.0
+            fake = float(every[runs - 1]) - real if runs else 0.0
             return 1 - fake / n_fake, real / n_real
 
-        def surplus(step: int) -> float:
-            far, frr = rates(step + 1)
+        def surplus(run: int) -> float:
+            far, frr = rates(run + 1)
             return frr - far
 
         miss, false_alarm = cost.weights
@@ -234,7 +273,7 @@ class _Steps:
         min_dcf = false_alarm - max(0.0, float(saved.max()))
         at = bisect_left(range(len(every)), -1e-12, key=surplus)
         far, frr = rates(at)
-        # Inside the step that crosses, one class is rejected row by row: the points around the crossing are whole rows.
+        # Inside the run that crosses, one class is rejected row by row: the points around the crossing are whole rows.
         is_real, size = self.real[at], float(weights[at])
         rows = (far - frr) * (n_real if is_real else n_fake)
         nearest = []
@@ -243,9 +282,8 @@ class _Steps:
             nearest.append((far, frr + moved / n_real) if is_real else (far - moved / n_fake, frr))
         by_rows = max(0.0, sum(min(nearest, key=lambda point: round(abs(point[0] - point[1]), 12))) / 2)
 
-        block = int(np.searchsorted(self.last, at))
-        far_0, frr_0 = rates(int(self.last[block - 1]) + 1 if block else 0)
-        far_1, frr_1 = rates(int(self.last[block]) + 1)
+        far_0, frr_0 = rates(int(self.first[at]))
+        far_1, frr_1 = rates(int(self.last[at]) + 1)
         before, after = far_0 - frr_0, frr_1 - far_1
         linear = frr_0 + before / (before + after) * (frr_1 - frr_0)
         return by_rows, linear, min_dcf
