@@ -165,10 +165,23 @@ def test_several_processes_share_one_folder(tmp_path: Path) -> None:
     assert sum(file.stat().st_size for file in files) <= 2**20 * (1 + 3 / 64) + 40_100
 
 
+def test_what_another_process_is_writing_stays_until_that_process_is_gone(tmp_path: Path) -> None:
+    store = ArrayStore(tmp_path, 64 * 4096)
+    running, killed = tmp_path / "00" / "a.part", tmp_path / "00" / "b.part"
+    running.parent.mkdir()
+    running.write_bytes(bytes(200 * 4096))
+    killed.write_bytes(bytes(200 * 4096))
+    os.utime(killed, (0, 0))
+    store.put("0001", np.ones((8, 128), np.float32), 1)
+    assert running.exists()
+    assert not killed.exists()
+    assert store.get("0001") is not None
+
+
 def test_a_folder_that_cannot_be_written_is_warned_of_once(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     store = ArrayStore(tmp_path / "file", 2**20)
-    with pytest.warns(UserWarning, match="file: the feature cache cannot be written"):
+    with pytest.warns(UserWarning, match="file: this cache cannot be written"):
         store.put("key", np.ones((2, 2), np.float32), 1)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -9,6 +9,7 @@ import contextlib
 import os
 import struct
 import tempfile
+import time
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -26,6 +27,9 @@ MEMORY_MB = 128
 """Default of ``EARWITNESS_AUDIO_CACHE_MB``, a process: about 500 clips of 5 s at 128 mel bands."""
 DISK_MB = 20_000
 """Default of ``EARWITNESS_CACHE_MB``, for all processes that share ``EARWITNESS_CACHE_DIR``."""
+ABANDONED_SECONDS = 3600
+"""A file that has been written to for longer than this is one of a process that was killed."""
+_UNFINISHED = ".part"
 
 Value = TypeVar("Value")
 
@@ -107,7 +111,7 @@ class ArrayStore:
         path = self._path(key)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
+            handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=_UNFINISHED)
             try:
                 with os.fdopen(handle, "wb", buffering=0) as file:
                     file.write(content)
@@ -121,18 +125,21 @@ class ArrayStore:
                 self._written = 0
         except OSError as error:
             self._writable = False
-            warnings.warn(f"{self.folder}: the feature cache cannot be written: {error.strerror}", stacklevel=2)
+            warnings.warn(f"{self.folder}: this cache cannot be written: {error.strerror}", stacklevel=2)
 
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / key[2:]
 
     def _evict(self) -> None:
         files = []
+        abandoned = time.time_ns() - ABANDONED_SECONDS * 10**9
         for shard in os.scandir(self.folder):
             if shard.is_dir():
                 for file in os.scandir(shard.path):
                     with contextlib.suppress(FileNotFoundError):  # another process evicts too
                         status = file.stat()
+                        if file.name.endswith(_UNFINISHED) and status.st_mtime_ns > abandoned:
+                            continue  # another process is writing it
                         files.append((status.st_mtime_ns, status.st_size, file.path))
         total = sum(size for _, size, _ in files)
         for _, size, path in sorted(files):
