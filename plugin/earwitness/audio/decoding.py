@@ -160,10 +160,10 @@ def _is_exact(sound: soundfile.SoundFile) -> bool:
 
 def _soundfile_blocks(sound: soundfile.SoundFile) -> Iterator[np.ndarray]:
     frames = max(1, BLOCK_SAMPLES // sound.channels)
-    while True:
-        block = sound.read(frames, dtype="float32")
-        if len(block) == 0:
-            return
+    short = sound.format in ("WAV", "WAVEX") and sound.subtype == "PCM_16"  # numpy scales four times as fast: exactly
+    while len(block := sound.read(frames, dtype="int16" if short else "float32")):
+        if short:
+            block = np.multiply(block, np.float32(2.0**-15), dtype=np.float32)
         yield block if block.ndim == 1 else block.mean(axis=1)
 
 
