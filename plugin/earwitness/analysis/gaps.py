@@ -11,7 +11,8 @@ from earwitness.analysis.voice import HOP, RATE, frame_count
 
 SHORTEST = RATE // 200  # samples of a gap: 5 ms; a zero crossing of a low voice is shorter
 EDGE = RATE // 100  # samples beside a gap whose level says whether the sound was cut
-SPEECH_SHARE = 0.1  # of the clip's active level: the sound beside a gap that is no fading word
+SPEECH_SHARE = 0.1  # of the clip's active level: the sound on one side of a gap that is no pause between words
+FADED_SHARE = 0.02  # and that on its other side: in a pause, even of a gated recording, the voice has faded
 LONGEST_PAUSE = RATE // 2  # samples: longer silence is a pause, or the end of the recording
 LOOPS = (RATE // 100, RATE // 8)  # samples of a packet that is played again: 10 to 125 ms
 BLOCK = RATE // 200  # samples that are compared at once: 5 ms
@@ -63,7 +64,7 @@ def find_gaps(samples: NDArray[np.float32]) -> Gaps:
             continue
         before = _level(samples[max(0, start - EDGE) : start])
         after = _level(samples[stop : stop + EDGE])
-        if max(before, after) > SPEECH_SHARE * level and min(before, after) > 0:
+        if max(before, after) > SPEECH_SHARE * level and min(before, after) > FADED_SHARE * level:
             missing.append((start, stop))
     spans = np.array(missing, np.int64).reshape(-1, 2)
     return Gaps(spans, _repetitions(samples, spans))

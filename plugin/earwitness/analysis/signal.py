@@ -1,9 +1,10 @@
 """The engine ``signal``: measures a clip and rates it with weights fitted on synthetic degradations.
 
 Noise and coloration are a linear function of ``profile`` and its squares, discontinuity of the shares of missing and
-repeated sound, loudness of the integrated loudness: each an estimate of the severity, 0 to 1, that ``data/synth`` would give the clip,
-and a rating of ``5 - 4 * severity``. ``mos`` follows from the corpus' own formula for the overall severity, the root
-mean square of the four: no listener was asked. Without speech there is nothing to rate well: everything is 1.
+repeated sound, loudness of the integrated loudness: each an estimate of the severity, 0 to 1, that ``data/synth`` would
+give the clip, and a rating of ``5 - 4 * severity``. ``mos`` follows from the corpus' own formula for the overall
+severity, the root mean square of the four: no listener was asked. Without speech there is nothing to rate well:
+everything is 1.
 """
 
 from __future__ import annotations

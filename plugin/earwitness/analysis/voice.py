@@ -25,10 +25,11 @@ LOWEST_HZ, HIGHEST_HZ = 60.0, 7800.0
 PITCH_HZ = (70.0, 400.0)  # of voices
 
 FLOOR_PERCENTILE = 10
+SMOOTH_FRAMES = 5  # before the percentile is taken
 FLOOR_FRAMES = 401  # the surroundings of a frame: 4 s
 SILENCE_POWER = 1e-10  # per band; -100 dB: below it 16 bits hold nothing
-LIKELIHOOD_THRESHOLD = 0.9  # mean log likelihood ratio of the bands from which on speech is likelier than noise
-LIKELIHOOD_WIDTH = 0.25
+LIKELIHOOD_THRESHOLD = 0.6  # mean log likelihood ratio of the bands from which on speech is likelier than noise
+LIKELIHOOD_WIDTH = 0.15
 STAY = 0.97  # probability that the next frame is as this one: stretches of 0.3 s
 VOICED = 0.55  # periodicity of a voiced frame, 0 to 1
 LEAST_VOICED_S = 0.06
@@ -94,22 +95,7 @@ def analyse(samples: NDArray[np.float32], lost: NDArray[np.bool_] | None = None)
         lost: (frames,), frames without sound that are no pause (see ``gaps``); they count neither for the floor nor
             as speech.
     """
-    count = frame_count(len(samples))
-    padded = np.pad(samples.astype(np.float64), (WINDOW // 2, WINDOW))
-    window = np.hanning(WINDOW + 1)[:-1]
-    own = np.fft.irfft(np.abs(np.fft.rfft(window, _FFT)) ** 2)
-    lags = np.arange(round(RATE / PITCH_HZ[1]), round(RATE / PITCH_HZ[0]))
-    correction = own[0] / own[lags]
-    power = np.empty((count, BANDS))
-    periodicity = np.empty(count)
-    views = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[:: HOP][:count]
-    for start in range(0, count, _CHUNK):
-        spectrum = np.abs(np.fft.rfft(views[start : start + _CHUNK] * window, _FFT)) ** 2
-        place = slice(start, start + len(spectrum))
-        power[place] = spectrum @ _bands() * (2 / (_FFT * np.square(window).sum()))
-        correlation = np.fft.irfft(spectrum)
-        best = (correlation[:, lags] * correction).max(axis=1)
-        periodicity[place] = np.clip(best / np.maximum(correlation[:, 0], 1e-12), 0, 1)
+    power, periodicity = _band_power(samples)
     power += SILENCE_POWER
     floor = _floor(power, lost)
     active = _speech(power, floor)
@@ -118,13 +104,34 @@ def analyse(samples: NDArray[np.float32], lost: NDArray[np.bool_] | None = None)
     return Frames(power, floor, periodicity, active)
 
 
+def _band_power(samples: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Power in each band and periodicity of every frame."""
+    count = frame_count(len(samples))
+    padded = np.pad(samples.astype(np.float64), (WINDOW // 2, WINDOW))
+    window = np.hanning(WINDOW + 1)[:-1]
+    own = np.fft.irfft(np.abs(np.fft.rfft(window, _FFT)) ** 2)
+    lags = np.arange(round(RATE / PITCH_HZ[1]), round(RATE / PITCH_HZ[0]))
+    correction = own[0] / own[lags]
+    power = np.empty((count, BANDS))
+    periodicity = np.empty(count)
+    views = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP][:count]
+    for start in range(0, count, _CHUNK):
+        spectrum = np.abs(np.fft.rfft(views[start : start + _CHUNK] * window, _FFT)) ** 2
+        place = slice(start, start + len(spectrum))
+        power[place] = spectrum @ _bands() * (2 / (_FFT * np.square(window).sum()))
+        correlation = np.fft.irfft(spectrum)
+        best = (correlation[:, lags] * correction).max(axis=1)
+        periodicity[place] = np.clip(best / np.maximum(correlation[:, 0], 1e-12), 0, 1)
+    return power, periodicity
+
+
 def frame_count(samples: int) -> int:
     """How many frames a clip has."""
     return max(1, -(-samples // HOP))
 
 
 def _floor(power: NDArray[np.float64], lost: NDArray[np.bool_] | None) -> NDArray[np.float64]:
-    smooth = uniform_filter1d(power, 5, axis=0, mode="nearest")
+    smooth = uniform_filter1d(power, SMOOTH_FRAMES, axis=0, mode="nearest")
     if lost is not None and lost.any() and not lost.all():
         near = uniform_filter1d(lost.astype(float), 9) > 1e-9
         kept = np.flatnonzero(~near) if not near.all() else np.flatnonzero(~lost)
@@ -132,13 +139,22 @@ def _floor(power: NDArray[np.float64], lost: NDArray[np.bool_] | None) -> NDArra
     else:
         kept = np.arange(len(power))
     size = min(FLOOR_FRAMES, len(kept))
-    floor = percentile_filter(smooth, FLOOR_PERCENTILE, size=(size, 1), mode="nearest")
+    floor = percentile_filter(smooth, FLOOR_PERCENTILE, size=(size, 1), mode="nearest") * _bias()
     nearest = np.clip(np.searchsorted(kept, np.arange(len(power))), 0, len(kept) - 1)
     return floor[nearest]
 
 
+@cache
+def _bias() -> NDArray[np.float64]:
+    """Mean power of steady noise over the percentile that finds it, (BANDS,), measured on white noise."""
+    noise = np.random.default_rng(0).standard_normal(20 * RATE)
+    power = _band_power(noise)[0]
+    smooth = uniform_filter1d(power, SMOOTH_FRAMES, axis=0, mode="nearest")
+    return power.mean(axis=0) / np.percentile(smooth, FLOOR_PERCENTILE, axis=0)
+
+
 def _speech(power: NDArray[np.float64], floor: NDArray[np.float64]) -> NDArray[np.bool_]:
-    ratio = np.maximum(power / floor, 1.0)
+    ratio = np.maximum(uniform_filter1d(power, 3, axis=0, mode="nearest") / floor, 1.0)
     likelihood = np.minimum(ratio - 1 - np.log(ratio), 30.0).mean(axis=1) ** 0.5
     odds = (likelihood - LIKELIHOOD_THRESHOLD) / LIKELIHOOD_WIDTH
     speech = 1 / (1 + np.exp(-np.clip(odds, -20, 20)))
