@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field, make_dataclass
 from types import ModuleType
@@ -90,6 +91,7 @@ def register_converters(module: Any) -> None:
 @_once
 def check_datasets_first(module: Any) -> None:
     """Check rows and clips of an audio dataset before tokenisation, and never cut one of its prompts."""
+    from earwitness.data.convert import SPEECH_FORMATS, undecoded
     from earwitness.data.preflight import WholePrompts, check_dataset
 
     load = module._load_single_dataset
@@ -99,10 +101,89 @@ def check_datasets_first(module: Any) -> None:
             check_dataset(dataset_attr, data_args)
         return load(dataset_attr, model_args, data_args, training_args)
 
-    module._load_single_dataset = load_single_dataset
-    for name in ("SupervisedDatasetProcessor", "UnsupervisedDatasetProcessor", "PairwiseDatasetProcessor"):
+    align = module.align_dataset
+
+    def align_dataset(dataset: Any, dataset_attr: Any, data_args: Any, training_args: Any) -> Any:
+        if dataset_attr.formatting in SPEECH_FORMATS:
+            dataset = undecoded(dataset)
+        return align(dataset, dataset_attr, data_args, training_args)
+
+    module._load_single_dataset, module.align_dataset = load_single_dataset, align_dataset
+    for kind in ("Supervised", "PackedSupervised", "Unsupervised", "Pairwise", "Feedback"):
+        name = f"{kind}DatasetProcessor"
         host = getattr(module, name)
         setattr(module, name, dataclass(type(name, (WholePrompts, host), {"__module__": host.__module__})))
+
+
+@_once
+def know_run_while_loading(module: Any) -> None:
+    """Let the checks of a dataset know the run's processor and template, and drop rows that the run skips."""
+    from earwitness.data.overlong import drop_overlong
+    from earwitness.data.preflight import RUN, Run
+
+    get, load = module.get_dataset, module._load_single_dataset
+
+    def get_dataset(
+        template: Any,
+        model_args: Any,
+        data_args: Any,
+        training_args: Any,
+        stage: str,
+        tokenizer: Any,
+        processor: Any = None,
+    ) -> Any:
+        generate = training_args.predict_with_generate
+        encoder = module._get_dataset_processor(data_args, stage, template, tokenizer, processor, do_generate=generate)
+        answers = {"rm": 2, "kto": 2}.get(stage, 1)
+
+        def encode(row: dict[str, Any]) -> None:
+            if len(row["_prompt"]) % 2 == 1 and (len(row["_response"]) == answers or generate):  # others are dropped
+                names = ("prompt", "response", "system", "tools", "audios")
+                given = {name: row[f"_{name}"] for name in names} | {"images": [], "videos": []}
+                if stage == "kto":
+                    given["kl_response"] = row["_response"]
+                encoder._encode_data_example(**given)
+
+        def align(dataset_attr: Any, row: dict[str, Any]) -> dict[str, Any]:
+            from llamafactory.data.converter import get_dataset_converter
+
+            convert = get_dataset_converter(dataset_attr.formatting, dataset_attr, data_args)
+            return convert(defaultdict(lambda: None, row))
+
+        token = RUN.set(Run(processor, encode, align))
+        try:
+            return get(template, model_args, data_args, training_args, stage, tokenizer, processor)
+        finally:
+            RUN.reset(token)
+
+    def load_single_dataset(*args: Any) -> Any:
+        dataset, run = load(*args), RUN.get()
+        return dataset if run is None else drop_overlong(dataset, run.processor)
+
+    module.get_dataset, module._load_single_dataset = get_dataset, load_single_dataset
+
+
+@_once
+def extend_model_arguments(module: Any) -> None:
+    """Add the fields that say how clips are heard, beside the host's for images and videos."""
+    from earwitness.train.arguments import HearingArguments
+
+    host = module.ModelArguments
+    module.ModelArguments = dataclass(type("ModelArguments", (HearingArguments, host), {"__module__": host.__module__}))
+
+
+@_once
+def tell_processors(module: Any) -> None:
+    """Hand the run's policy for over-long clips to the processor, where the host puts its own settings."""
+    from earwitness.audio.limits import overlong_policy
+
+    patch = module.patch_processor
+
+    def patch_processor(processor: Any, tokenizer: Any, model_args: Any) -> None:
+        patch(processor, tokenizer, model_args)
+        processor.overlong_audio = model_args.overlong_audio or overlong_policy()
+
+    module.patch_processor = patch_processor
 
 
 @_once
@@ -294,10 +375,12 @@ HOOKS: dict[str, Hook] = {
     "llamafactory.data.mm_plugin": extend_mm_plugins,
     "llamafactory.data.parser": extend_dataset_attributes,
     "llamafactory.data.converter": _in_turn(register_converters, keep_expert_prompts),
-    "llamafactory.data.loader": _in_turn(check_datasets_first, encode_for_experts),
+    "llamafactory.data.loader": _in_turn(check_datasets_first, know_run_while_loading, encode_for_experts),
     "llamafactory.data.collator": _in_turn(drop_dummy_image, batch_for_experts),
     "llamafactory.hparams.finetuning_args": extend_finetuning_arguments,
+    "llamafactory.hparams.model_args": extend_model_arguments,
     "llamafactory.model.loader": use_exact_towers,
+    "llamafactory.model.patcher": tell_processors,
     "llamafactory.train.dpo.trainer": extend_dpo_trainer,
     "llamafactory.train.sft.trainer": extend_sft_trainer,
     "llamafactory.train.tuner": _in_turn(add_grpo_stage, load_expert_first),

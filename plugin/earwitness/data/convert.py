@@ -1,10 +1,27 @@
-"""The bridge from a declared judge to LLaMA-Factory's aligned rows (formatting: speech_pair, speech_clip)."""
+"""The bridge from a declared judge to LLaMA-Factory's aligned rows (``SPEECH_FORMATS``)."""
 
 from __future__ import annotations
 
 from typing import Any
 
-SPEECH_FORMATS = ("speech_pair", "speech_clip")
+from earwitness.data.converters import CONVERTERS
+from earwitness.judges.spec import FORMATTINGS
+
+SPEECH_FORMATS = (*FORMATTINGS, *CONVERTERS)
+"""Every ``formatting`` that is ours."""
+
+
+def undecoded(dataset: Any) -> Any:
+    """A ``datasets`` dataset whose audio columns give bytes and path, as the converters read them.
+
+    Parquet files of the hub declare such columns, and ``datasets`` would decode them, which needs torchcodec.
+    """
+    from datasets import Audio
+
+    for name, feature in (dataset.features or {}).items():
+        if isinstance(feature, Audio):
+            dataset = dataset.cast_column(name, Audio(decode=False))
+    return dataset
 
 
 class SpeechConverter:
@@ -22,9 +39,11 @@ class SpeechConverter:
         from earwitness.judges.prompts import find_template
 
         super().__init__(dataset_attr, data_args)  # type: ignore[call-arg]
-        self.entry = Entry.from_info(dataset_attr.judge_name, dataset_attr.judge_entry)
-        assert self.entry.judge is not None
-        self.template_text = find_template(self.entry.judge.template).read_text(encoding="utf-8")
+        folder = data_args.dataset_dir if isinstance(data_args.dataset_dir, str) else "data"
+        self.entry = Entry.from_info(dataset_attr.judge_name, dataset_attr.judge_entry, folder)
+        asked = [self.entry] if self.entry.converted is None else self.entry.converted.entries.values()
+        templates = {entry.judge.template for entry in asked if entry.judge is not None}
+        self.template_text = [find_template(name).read_text(encoding="utf-8") for name in sorted(templates)]
 
     def __call__(self, example: dict[str, Any]) -> dict[str, Any]:
         """Return the host's aligned row: ``_prompt``, ``_response``, ``_audios`` and the columns it expects beside.

@@ -7,11 +7,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from earwitness.errors import UserError
 from earwitness.judges.spec import FORMATTINGS, JudgeSpec
 from earwitness.judges.text import listed, refuse_unknown
+
+if TYPE_CHECKING:
+    from earwitness.data.converted import Converted
 
 HOST_FORMATTINGS = ("alpaca", "sharegpt", "openai")
 """LLaMA-Factory's own formats, whose prompts are rendered already."""
@@ -28,10 +31,22 @@ _TAGS = {
     "system_tag": "system",
 }
 ENTRY_KEYS = (
-    *("file_name", "formatting", "columns", "judge", "tags", "ranking", "subset", "split", "folder", "num_samples"),
+    *(
+        "file_name",
+        "formatting",
+        "columns",
+        "judge",
+        "converter",
+        "tags",
+        "ranking",
+        "subset",
+        "split",
+        "folder",
+        "num_samples",
+    ),
     *("hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name"),
 )
-"""Every key of an entry: the host's, and ``judge``."""
+"""Every key of an entry: the host's, ``judge`` and ``converter``."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +56,12 @@ class Entry:
     Attributes:
         name: its key in the file.
         file_name: as it stands, relative to the folder of ``dataset_info.json``; None for sets on a hub.
-        formatting: "speech_pair", "speech_clip", or one of the host's.
+        formatting: "speech_pair", "speech_clip", the name of a converter, or one of the host's.
         columns: what the judge reads, to the column that holds it; for ``scores`` also to one column an aspect.
         declared: the keys of ``columns`` that the entry names itself; their column must be in every row.
-        judge: its judge; None for host formats without a ``judge`` block.
+        judge: its judge; None for host formats without a ``judge`` block, and where each task of a format has one.
         tags: how the host's message formats name roles.
+        converted: how rows of a converter's format are read; None for other formattings.
     """
 
     name: str
@@ -55,10 +71,16 @@ class Entry:
     declared: frozenset[str]
     judge: JudgeSpec | None
     tags: Mapping[str, str] = field(default_factory=dict)
+    converted: Converted | None = None
 
     @classmethod
-    def from_info(cls, name: str, info: Any) -> Entry:
+    def from_info(cls, name: str, info: Any, folder: str | os.PathLike[str] = "data") -> Entry:
         """Validate one entry as it stands in the file.
+
+        Args:
+            name: its key.
+            info: its value.
+            folder: that of ``dataset_info.json``, where ``converter.audio_out`` starts.
 
         Raises:
             UserError: a key or value that is not allowed; names it and lists what is.
@@ -68,10 +90,16 @@ class Entry:
             raise UserError(f"{where}: must be an object, but is {info!r}")
         formatting = info.get("formatting", "alpaca")
         if formatting not in (*FORMATTINGS, *HOST_FORMATTINGS):
-            allowed = listed((*FORMATTINGS, *HOST_FORMATTINGS))
+            from earwitness.data.converters import CONVERTERS
+
+            if formatting in CONVERTERS:
+                return cls._of_converter(name, info, folder)
+            allowed = listed((*FORMATTINGS, *HOST_FORMATTINGS, *CONVERTERS))
             raise UserError(f"{where}: unknown formatting {formatting!r}; allowed: {allowed}")
         if formatting in FORMATTINGS:
             refuse_unknown(where, info, ENTRY_KEYS)
+        if "converter" in info:
+            raise UserError(f"{where}: 'converter' does not go with formatting {formatting!r}, which converts nothing")
         columns = info.get("columns", {})
         if not isinstance(columns, Mapping):
             raise UserError(f"{where}: 'columns' must be an object, but is {columns!r}")
@@ -93,6 +121,23 @@ class Entry:
             declared=frozenset(columns),
             judge=judge,
             tags={**_TAGS, **info.get("tags", {})},
+        )
+
+    @classmethod
+    def _of_converter(cls, name: str, info: Mapping[str, Any], folder: str | os.PathLike[str]) -> Entry:
+        from earwitness.data.converted import declared
+
+        refuse_unknown(f"dataset_info.json, entry {name!r}", info, ENTRY_KEYS)
+        converted, options = declared(name, info, folder)
+        judges = [entry.judge for entry in converted.entries.values()]
+        return cls(
+            name=name,
+            file_name=info.get("file_name"),
+            formatting=info["formatting"],
+            columns=options.get("columns", {}),
+            declared=frozenset(),
+            judge=judges[0] if len(judges) == 1 else None,
+            converted=converted,
         )
 
     def path(self, dataset_dir: str | os.PathLike[str]) -> Path:
@@ -157,4 +202,4 @@ def load_entry(name: str, dataset_dir: str | os.PathLike[str] = "data") -> Entry
     if name not in entries:
         path = Path(dataset_dir, "dataset_info.json")
         raise UserError(f"{path}: no dataset {name!r}; it has: {listed(sorted(entries)) or 'none'}")
-    return Entry.from_info(name, entries[name])
+    return Entry.from_info(name, entries[name], dataset_dir)

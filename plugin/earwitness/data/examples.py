@@ -25,6 +25,8 @@ def row_to_example(row: Mapping[str, Any], entry: Entry) -> Example:
         RowError: a column is missing, or a value is not allowed; lists what is. File and row are the caller's to add
             (``RowError.at``).
     """
+    if entry.converted is not None:
+        return entry.converted.example(row)
     return speech_example(row, entry) if entry.formatting in FORMATTINGS else host_example(row, entry)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -71,7 +72,7 @@ def load_records(
     """Read a dataset of ``dataset_info.json`` as records.
 
     Args:
-        name: of the entry; speech_pair, speech_clip, or the host's alpaca, sharegpt and openai with audios.
+        name: of the entry: ours, a converter's format, or the host's alpaca, sharegpt and openai with audios.
         dataset_dir: the folder of ``dataset_info.json``; ``file_name`` is relative to it.
         media_dir: what relative clip paths start from; ``dataset_dir`` by default, as in the host.
         limit: read no more than this many records.
@@ -89,11 +90,18 @@ def load_records(
     to_example = training_example if as_trained else row_to_example
     records: list[Record] = []
     rows_by_id: dict[str, int] = {}
-    for number, row in numbered_rows(path, bad):
+    converter = None if entry.converted is None else entry.converted.format
+    repeats: Counter[str] = Counter()
+    for number, row in numbered_rows(path, bad, converter.reading if converter else "rows"):
         if limit is not None and len(records) >= limit:
             break
         try:
-            record = _record(to_example(row, entry), name, number, folder)
+            example = to_example(row, entry)
+            if converter and converter.repeats and example.id is not None:
+                repeats[example.id] += 1
+                if repeats[example.id] > 1:
+                    example = replace(example, id=f"{example.id}#{repeats[example.id]}")
+            record = _record(example, name, number, folder)
             if record.id in rows_by_id:
                 raise RowError(
                     f"id {record.id!r} is already that of row {rows_by_id[record.id]}; ids must differ", record.id

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from earwitness.data.converters import CONVERTERS
+from earwitness.data.converters.fields import Options
 from earwitness.data.entries import ENTRY_KEYS, HOST_FORMATTINGS, Entry, load_entries
 from earwitness.errors import UserError
 from earwitness.judges.registry import JUDGE_TYPES
@@ -38,9 +41,10 @@ def _entry() -> dict[str, Any]:
     properties |= {
         "file_name": {**_TEXT, "description": "File of the rows, relative to the folder of this file."},
         "formatting": {
-            "enum": [*FORMATTINGS, *HOST_FORMATTINGS],
+            "enum": [*FORMATTINGS, *HOST_FORMATTINGS, *CONVERTERS],
             "default": "alpaca",
-            "description": "speech_pair and speech_clip are rows of a declared judge; the others are the host's.",
+            "description": "speech_pair and speech_clip are rows of a declared judge; alpaca, sharegpt and "
+            "openai are the host's; the others are formats in the wild, read through a converter.",
         },
         "ranking": {"type": "boolean"},
         "num_samples": {"type": ["integer", "null"], "minimum": 1},
@@ -49,6 +53,7 @@ def _entry() -> dict[str, Any]:
         "columns": {"type": "object", "description": "What is read, to the column that holds it."},
         "tags": {"type": "object", "propertyNames": {"enum": list(_TAGS)}, "additionalProperties": _TEXT},
         "judge": {"$ref": "#/$defs/judge"},
+        "converter": _converter(),
     }
     return {
         "type": "object",
@@ -63,7 +68,12 @@ def _entry() -> dict[str, Any]:
         ]
         + [
             {
-                "if": {"not": {"properties": {"formatting": {"enum": list(FORMATTINGS)}}, "required": ["formatting"]}},
+                "if": {
+                    "not": {
+                        "properties": {"formatting": {"enum": [*FORMATTINGS, *CONVERTERS]}},
+                        "required": ["formatting"],
+                    }
+                },
                 "then": {
                     "properties": {
                         "columns": {
@@ -74,6 +84,20 @@ def _entry() -> dict[str, Any]:
                 },
             }
         ],
+    }
+
+
+def _converter() -> dict[str, Any]:
+    names = {"type": "object", "additionalProperties": _TEXT}
+    options: dict[str, Any] = dict.fromkeys((option.name for option in fields(Options)), _TEXT)
+    options |= {"columns": names, "verdict_values": names, "audio_out": _TEXT}
+    options |= {"scale": {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}}
+    options |= {flag: {"type": "boolean"} for flag in ("unlabelled", "keep_tokens")}
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": options,
+        "description": "For the formats of converters: what the file itself does not say.",
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,20 +10,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from earwitness.data.converted import JUDGES
 from earwitness.data.converters import Converter, Options, convert_file, to_row
+from earwitness.data.converters.embedded import extract
 from earwitness.data.converters.item import Item
 from earwitness.data.pairing import PairRule, make_pairs
 from earwitness.errors import RowError, UserError
 from earwitness.files import BadRows, atomic_write, sha256_file, write_json
 
-_JUDGES = {
-    "compare": "pairwise",
-    "score": "score",
-    "assess": "speecheval_assessment",
-    "suggest": "speecheval_suggestion",
-    "detect": "speecheval_detection",
-}
-_SOUNDS = {b"RIFF": ".wav", b"fLaC": ".flac", b"OggS": ".ogg", b"ID3": ".mp3", b"\xff\xfb": ".mp3", b"\xff\xf3": ".mp3"}
 _MOST_ASPECTS = 16
 
 
@@ -152,7 +145,7 @@ def _entry_name(name: str, written: Written, several: bool) -> str:
 
 def entry_of(format: str, written: Written, options: Options, thinks: bool) -> dict[str, Any]:
     """The entry of ``dataset_info.json`` for a file of rows: a judge that fits, to be changed at will."""
-    judge: dict[str, Any] = {"type": _JUDGES[written.task]}
+    judge: dict[str, Any] = {"type": JUDGES[written.task]}
     aspects = sorted(aspect for aspect in written.aspects if aspect)
     listed = len(aspects) <= _MOST_ASPECTS and None not in written.aspects
     if written.task == "compare" and format in ("speecheval", "ms_swift"):
@@ -197,24 +190,12 @@ def extracted(items: Iterable[Item], folder: Path, audio_out: Path | None) -> It
             if isinstance(audio, Mapping):
                 if audio_out is None:
                     raise UserError("the clips are inside the file; say where to write them (--audio-out FOLDER)")
-                path = _extract(audio["bytes"], audio_out, item)
+                try:
+                    path = extract(audio, audio_out)
+                except RowError as error:
+                    provenance = item["provenance"]
+                    raise RowError(error.reason, error.value, provenance["file"], provenance["row"]) from None
+                assert path is not None
                 inside = path.resolve().is_relative_to(folder.resolve())
                 item["audios"][place] = os.path.relpath(path, folder) if inside else str(path.resolve())
         yield item
-
-
-def _extract(content: bytes, folder: Path, item: Item) -> Path:
-    ending = next((ending for magic, ending in _SOUNDS.items() if content.startswith(magic)), None)
-    if ending is None:
-        provenance = item["provenance"]
-        raise RowError(
-            f"the embedded clip begins with {content[:4]!r}; allowed: wav, flac, ogg, mp3",
-            content[:4],
-            provenance["file"],
-            provenance["row"],
-        )
-    path = folder / f"{hashlib.sha256(content).hexdigest()[:20]}{ending}"
-    if not path.exists():
-        with atomic_write(path, "wb") as file:
-            file.write(content)
-    return path
