@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from infer_data import records_of, write_pairs
 
+from earwitness.cli.infer import main as infer
 from earwitness.errors import UserError
 from earwitness.infer.hf_engine import HFEngine
 from earwitness.infer.model import find_model
@@ -111,6 +112,47 @@ def test_killed_at_random_moments_a_run_ends_with_the_same_bytes(
     left = killed_until_done(model, data, tmp_path / "killed.jsonl", decoding, kills=8)
     assert max(left, default=0) > 0, f"no kill fell between batches: {left}"
     assert (tmp_path / "killed.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+
+
+@pytest.mark.slow
+def test_killed_twenty_times_a_run_ends_with_the_same_bytes(model: str, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    write_pairs(data, pairs=24)
+    decoding = Decoding(max_new_tokens=24)
+    judged(model, data, tmp_path / "whole.jsonl", decoding=decoding)
+    left = killed_until_done(model, data, tmp_path / "killed.jsonl", decoding, kills=20)
+    print(f"batches left behind by {len(left)} killed processes: {left}")
+    assert len(left) >= 15, f"the run was done after {len(left)} kills: {left}"
+    assert max(left) > 0
+    assert (tmp_path / "killed.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+
+
+def test_an_engine_that_crashes_loses_nothing_that_was_finished(
+    model: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    judged(model, data, tmp_path / "whole.jsonl")
+    out, judge, calls = tmp_path / "out.jsonl", HFEngine._judge, []
+    command = [model, "plain", str(out), "--dataset-dir", str(data), "--device", "cpu", "--quiet"]
+    command += ["--orders", "both", "--batch-size", "4", "--verdict-only"]
+
+    def crash(self: HFEngine, items: Any, read: Any) -> Any:
+        calls.append(len(items))
+        if len(calls) == 4:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        return judge(self, items, read)
+
+    monkeypatch.setattr(HFEngine, "_judge", crash)
+    assert infer(command) == 1
+    told = capsys.readouterr().err
+    assert "illegal memory access" in told
+    assert (
+        told.splitlines()[-1] == "error: the engine failed; finished rows are safe, the same command goes on from there"
+    )
+    assert not out.exists()
+    assert infer(command) == 0
+    assert "12 were there already" in capsys.readouterr().out
+    assert out.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
 
 
 def test_a_finished_run_is_not_judged_again(model: str, data: Path, tmp_path: Path) -> None:
