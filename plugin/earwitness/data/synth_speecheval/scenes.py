@@ -1,0 +1,116 @@
+"""One clip of synthetic SpeechEval and what was done to it; each depends on split, number and seed only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from earwitness.data.synth.degrade import Severities, degrade
+from earwitness.data.synth.levels import SAMPLING_RATE, Waveform, loudness
+from earwitness.data.synth.sentences import LANGUAGES, SPLITS, sentences
+from earwitness.data.synth.source import record
+from earwitness.data.synth.voices import Voice, speak
+from earwitness.data.synth_speecheval.truth import RATES, Distortion, Scene
+from earwitness.data.synth_speecheval.vocoder import resynthesise
+
+ASPECTS = ("noise", "coloration", "discontinuity", "artifacts")
+CLEAN_PROBABILITY = 0.2
+QUIET_PROBABILITY = 0.3
+LEAST_SEVERITY = 0.3  # what is named must be heard
+LEAST_SECONDS = 0.4
+ARTIFACT_BANDS = (24, 5)  # of the vocoder, at severity 0 and 1
+FAKE_BANDS = (16, 40)  # of the vocoder, drawn
+FADE = SAMPLING_RATE // 100
+_KINDS = {
+    "noise": "background noise",
+    "coloration": "timbre & quality",
+    "dropouts": "drop / missing",
+    "stutter": "jitter",
+    "artifacts": "artifacts",
+}
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A clip and its truth.
+
+    Attributes:
+        waveform: (n,), 16 kHz.
+        scene: what was done.
+        fake: whether it went through the vocoder as a whole.
+        language, voice, speaker, sentence: of the speech.
+    """
+
+    waveform: Waveform
+    scene: Scene
+    fake: bool
+    language: str
+    voice: str
+    speaker: str
+    sentence: str
+
+
+def rated_clip(split: str, number: int, seed: int) -> Clip:
+    """A clip for assessment, comparison and suggestion."""
+    rng = _rng(split, number, seed, 0)
+    rate = str(rng.choice(list(RATES), p=(0.25, 0.5, 0.25)))
+    speech, clip = _spoken(split, number, rate, rng)
+    seconds = len(speech) / SAMPLING_RATE
+    distortion = None
+    if rng.random() >= CLEAN_PROBABILITY:
+        speech, distortion = _distorted(speech, rng)
+    quiet = round(float(rng.uniform(LEAST_SEVERITY, 1)), 2) if rng.random() < QUIET_PROBABILITY else 0.0
+    speech = degrade(speech, Severities(loudness=quiet), rng).waveform
+    return replace(clip, waveform=speech, scene=Scene(round(seconds, 3), distortion, quiet, rate))
+
+
+def detected_clip(split: str, number: int, seed: int) -> Clip:
+    """A clip for detection, fake where ``number`` is odd; noise and level vary alike in both classes."""
+    rng = _rng(split, number, seed, 1)
+    speech, clip = _spoken(split, number // 2, "appropriate", rng)
+    fake = number % 2 == 1
+    if fake:
+        speech = resynthesise(speech, int(rng.integers(*FAKE_BANDS)), rng)
+    severities = Severities(noise=round(float(rng.uniform(0, 0.3)), 2), loudness=round(float(rng.uniform(0, 0.3)), 2))
+    return replace(clip, waveform=degrade(speech, severities, rng).waveform, fake=fake)
+
+
+def _rng(split: str, number: int, seed: int, task: int) -> np.random.Generator:
+    return np.random.default_rng(np.random.SeedSequence([seed, SPLITS.index(split), number, task]))
+
+
+def _spoken(split: str, number: int, rate: str, rng: np.random.Generator) -> tuple[Waveform, Clip]:
+    language = LANGUAGES[number % len(LANGUAGES)]
+    choices = sentences(language, split)
+    sentence = choices[int(rng.integers(len(choices)))]
+    voice = replace(Voice.draw(language, split, rng), rate=int(rng.integers(*RATES[rate])))
+    speech = record(speak(sentence.reading, voice), rng)
+    scene = Scene(round(len(speech) / SAMPLING_RATE, 3), None, 0.0, rate)
+    return speech, Clip(speech, scene, False, language, str(voice), voice.speaker, sentence.text)
+
+
+def _distorted(speech: Waveform, rng: np.random.Generator) -> tuple[Waveform, Distortion | None]:
+    """Distort a stretch of the speech; None where it holds no sound to distort."""
+    aspect = str(rng.choice(ASPECTS))
+    severity = round(float(rng.uniform(LEAST_SEVERITY, 1)), 2)
+    tenths = len(speech) * 10 // SAMPLING_RATE
+    length = int(rng.integers(min(round(LEAST_SECONDS * 10), tenths), tenths + 1))
+    first = int(rng.integers(0, tenths - length + 1))
+    start, stop = (place * SAMPLING_RATE // 10 for place in (first, first + length))
+    stretch = speech[start:stop]
+    level = loudness(stretch)
+    if not np.isfinite(level):
+        return speech, None
+    if aspect == "artifacts":
+        kind = aspect
+        bands = round(float(np.interp(severity, (0, 1), ARTIFACT_BANDS)))
+        changed = resynthesise(stretch, bands, rng)
+    else:
+        degraded = degrade(stretch, Severities(**{aspect: severity}), rng, nominal_lufs=level)
+        kind = degraded.causes[aspect] if aspect == "discontinuity" else aspect
+        changed = degraded.waveform
+    fade = np.minimum(1, np.minimum(np.arange(1, length * 1600 + 1), np.arange(length * 1600, 0, -1)) / FADE)
+    result = speech.copy()
+    result[start:stop] = (fade * changed + (1 - fade) * stretch).astype(np.float32)
+    return result, Distortion(_KINDS[kind], severity, first / 10, (first + length) / 10)
