@@ -81,5 +81,5 @@ def fit_samples(
     rate = feature_extractor.sampling_rate
     raise ClipTooLongError(
         f"{name}: {samples / rate:.2f} s, but a {family} model with this feature extractor hears {limit / rate:g} s; "
-        "cut the clip, or set EARWITNESS_OVERLONG=truncate or skip"
+        "cut the clip, or set overlong_audio to truncate or skip (outside training EARWITNESS_OVERLONG)"
     )

@@ -10,23 +10,34 @@ from copy import deepcopy
 from typing import Any
 
 from earwitness.audio import features, lengths
-from earwitness.audio.limits import Family
+from earwitness.audio.limits import Family, Overlong, overlong_policy
 from earwitness.errors import UserError
 
 AUDIO_PLACEHOLDER = "<audio>"
 
 
+EXACT_PROCESSORS: dict[str, Family] = {
+    "Qwen2AudioProcessor": "qwen2_audio",
+    "Qwen2_5OmniProcessor": "qwen2_5_omni",
+    "Qwen3OmniMoeProcessor": "qwen3_omni",
+}
+"""Class of a processor to the family of its models."""
+
+
 def family_of(processor: Any) -> Family:
     """Tell the model family (``qwen2_audio``, ``qwen2_5_omni``, ``qwen3_omni``) from the processor's class."""
-    families: dict[str, Family] = {
-        "Qwen2AudioProcessor": "qwen2_audio",
-        "Qwen2_5OmniProcessor": "qwen2_5_omni",
-        "Qwen3OmniMoeProcessor": "qwen3_omni",
-    }
     name = type(processor).__name__
-    if name not in families:
-        raise UserError(f"no exact audio path for a {name}; supported: {', '.join(families)}")
-    return families[name]
+    if name not in EXACT_PROCESSORS:
+        raise UserError(f"no exact audio path for a {name}; supported: {', '.join(EXACT_PROCESSORS)}")
+    return EXACT_PROCESSORS[name]
+
+
+def overlong_of(processor: Any) -> Overlong:
+    """Tell what happens to clips beyond the model's limit: ``overlong_audio`` of the run, or `overlong_policy`.
+
+    The host hands the run's settings to its plugins as attributes of the processor (``patch_processor``).
+    """
+    return getattr(processor, "overlong_audio", None) or overlong_policy()
 
 
 class ExactAudio:
@@ -90,7 +101,8 @@ class ExactAudio:
     def _get_mm_inputs(self, images: list, videos: list, audios: list, processor: Any, *args: Any) -> dict[str, Any]:
         inputs = super()._get_mm_inputs(images, videos, [], processor, *args)  # type: ignore[misc]
         if audios:
-            inputs.update(features.batch_features_of(audios, processor.feature_extractor, family_of(processor)))
+            family, overlong = family_of(processor), overlong_of(processor)
+            inputs.update(features.batch_features_of(audios, processor.feature_extractor, family, overlong))
         return inputs
 
     def _check_tokens(
@@ -113,11 +125,9 @@ class ExactAudio:
 
 def audio_tokens(audios: list, processor: Any) -> list[int]:
     """Count the audio tokens of each clip from its header."""
-    extractor, family = processor.feature_extractor, family_of(processor)
-    return [
-        features.token_count(features.frame_count(lengths.checked_samples(audio, extractor, family), extractor), family)
-        for audio in audios
-    ]
+    extractor, family, overlong = processor.feature_extractor, family_of(processor), overlong_of(processor)
+    samples = (lengths.checked_samples(audio, extractor, family, overlong) for audio in audios)
+    return [features.token_count(features.frame_count(count, extractor), family) for count in samples]
 
 
 def _shorten(messages: list[dict[str, str]]) -> str:

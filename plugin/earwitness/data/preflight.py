@@ -3,15 +3,52 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
 from copy import copy
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from earwitness.audio.plugin import EXACT_PROCESSORS, overlong_of
 from earwitness.data.convert import SPEECH_FORMATS
+from earwitness.data.overlong import ClipTokens, first_too_long, report_skipped, report_truncated
+from earwitness.data.records import Record
 from earwitness.errors import RowError, UserError
 
 SAMPLING_RATE = 16000  # Hz; what every supported family hears
+TEMPLATE_TOKENS = 256
+"""Tokens that a chat template puts around a row, at most: rows that may reach ``cutoff_len`` are encoded to see."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the run at hand makes of a row.
+
+    Attributes:
+        processor: the model's; None for models of text.
+        encode: encodes a row that the host has aligned; raises `UserError` where ``cutoff_len`` would cut it.
+        align: turns a raw row of a dataset (its ``DatasetAttr``) into the host's aligned one.
+    """
+
+    processor: Any
+    encode: Callable[[dict[str, Any]], None]
+    align: Callable[[Any, dict[str, Any]], dict[str, Any]]
+
+
+RUN: ContextVar[Run | None] = ContextVar("RUN", default=None)
+"""Set while datasets are read for a run."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row as far as it is checked: its number, clips, bytes of text, and the host's aligned form when asked for."""
+
+    number: int
+    audios: list[str]
+    text_bytes: int
+    aligned: Callable[[], dict[str, Any]]
 
 
 def check_dataset(dataset_attr: Any, data_args: Any) -> None:
@@ -32,21 +69,37 @@ def check_dataset(dataset_attr: Any, data_args: Any) -> None:
     if not path.is_file():
         return  # a folder of files or a missing one: the host reads it, or says so
     rows = _declared_rows(dataset_attr, data_args) if declared else _host_rows(dataset_attr, data_args, path)
-    _check_clips(rows, path)
+    run = RUN.get()
+    if run is None or type(run.processor).__name__ not in EXACT_PROCESSORS:
+        _check_headers(rows, path)
+    else:
+        _check_lengths(rows, path, run, data_args.cutoff_len)
 
 
-def _declared_rows(dataset_attr: Any, data_args: Any) -> Iterator[tuple[int, list[str]]]:
+def _declared_rows(dataset_attr: Any, data_args: Any) -> Iterator[Row]:
     from earwitness.data.records import load_records
 
     records = load_records(
         dataset_attr.judge_name, data_args.dataset_dir, data_args.media_dir, limit=data_args.max_samples
     )
     for record in records:
-        yield record.row, list(record.audios)
+        text = record.prompt + (record.response or "")
+        yield Row(record.row, list(record.audios), len(text.encode()), partial(_aligned, record))
 
 
-def _host_rows(dataset_attr: Any, data_args: Any, path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield the clips of rows in the host's own formats, any task, after counting their placeholders."""
+def _aligned(record: Record) -> dict[str, Any]:
+    answer = [] if record.response is None else [{"role": "assistant", "content": record.response}]
+    return {
+        "_prompt": [{"role": "user", "content": record.prompt}],
+        "_response": answer,
+        "_system": "",
+        "_tools": "",
+        "_audios": list(record.audios),
+    }
+
+
+def _host_rows(dataset_attr: Any, data_args: Any, path: Path) -> Iterator[Row]:
+    """Yield rows in the host's own formats, any task, after counting their placeholders."""
     from earwitness.audio.plugin import AUDIO_PLACEHOLDER
     from earwitness.data.records import resolve_audio
     from earwitness.files import BadRows, numbered_rows
@@ -56,7 +109,8 @@ def _host_rows(dataset_attr: Any, data_args: Any, path: Path) -> Iterator[tuple[
             return
         audios = row.get(dataset_attr.audios) or []
         audios = [audios] if isinstance(audios, str) else audios
-        placeholders = sum(text.count(AUDIO_PLACEHOLDER) for text in _texts(row, dataset_attr))
+        texts = list(_texts(row, dataset_attr))
+        placeholders = sum(text.count(AUDIO_PLACEHOLDER) for text in texts)
         if placeholders != len(audios):
             raise RowError(
                 f"the prompt holds {placeholders} {AUDIO_PLACEHOLDER} placeholder(s), but column "
@@ -64,7 +118,13 @@ def _host_rows(dataset_attr: Any, data_args: Any, path: Path) -> Iterator[tuple[
                 file=path,
                 row=number,
             )
-        yield number, [resolve_audio(audio, data_args.media_dir) for audio in audios if isinstance(audio, str)]
+        run = RUN.get()
+        yield Row(
+            number,
+            [resolve_audio(audio, data_args.media_dir) for audio in audios if isinstance(audio, str)],
+            sum(len(text.encode()) for text in texts),
+            lambda row=row, run=run: run.align(dataset_attr, row),  # type: ignore[misc]
+        )
 
 
 def _texts(row: dict[str, Any], dataset_attr: Any) -> Iterator[str]:
@@ -78,19 +138,42 @@ def _texts(row: dict[str, Any], dataset_attr: Any) -> Iterator[str]:
     yield from (text for text in cells if isinstance(text, str))
 
 
-def _check_clips(rows: Iterator[tuple[int, list[str]]], path: Path) -> None:
+def _check_headers(rows: Iterable[Row], path: Path) -> None:
+    """Check that every clip can be read, for models whose limits are not known here."""
     from earwitness.audio.lengths import clip_samples
 
     seen: set[str] = set()
-    for number, audios in rows:
-        for audio in audios:
-            if audio in seen:
-                continue
-            seen.add(audio)
-            try:
-                clip_samples(audio, SAMPLING_RATE)
-            except UserError as error:
-                raise RowError(str(error), file=path, row=number) from None
+    for row in rows:
+        for audio in row.audios:
+            if audio not in seen:
+                seen.add(audio)
+                try:
+                    clip_samples(audio, SAMPLING_RATE)
+                except UserError as error:
+                    raise RowError(str(error), file=path, row=row.number) from None
+
+
+def _check_lengths(rows: Iterable[Row], path: Path, run: Run, cutoff_len: int) -> None:
+    """Check that the model hears every clip, and that ``cutoff_len`` cuts no row, by the counts of tokenisation."""
+    measure, policy = ClipTokens(run.processor), overlong_of(run.processor)
+    skipped, number_of_rows = [], 0
+    for row in rows:
+        number_of_rows += 1
+        try:
+            found = [measure(audio) for audio in row.audios]
+            too_long = first_too_long(found)
+            if too_long is None:
+                tokens = sum(count for count in found if isinstance(count, int))
+                if tokens + row.text_bytes + TEMPLATE_TOKENS > cutoff_len:  # no token is less than a byte of text
+                    run.encode(row.aligned())
+            elif policy == "skip":
+                skipped.append(RowError(str(too_long), file=path, row=row.number))
+            else:
+                raise too_long
+        except UserError as error:
+            raise RowError(str(error), file=path, row=row.number) from None
+    report_skipped(skipped, number_of_rows)
+    report_truncated(measure.truncated)
 
 
 class WholePrompts:
@@ -111,7 +194,7 @@ class WholePrompts:
             encoded = super()._encode_data_example(*args, audios=audios, **kwargs)  # type: ignore[misc]
         finally:
             self.data_args = limited
-        longest = max(map(len, encoded))
+        longest = max(len(ids) for ids in encoded if isinstance(ids, list))  # KTO adds a truth value
         if longest > limited.cutoff_len:
             from earwitness.audio.reading import name_of
 

@@ -1,10 +1,12 @@
-"""Fields that Earwitness adds to LLaMA-Factory's fine-tuning arguments."""
+"""Fields that Earwitness adds to LLaMA-Factory's fine-tuning and model arguments."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import get_args
 
 from earwitness.audio.cache import DISK_MB
+from earwitness.audio.limits import Overlong
 from earwitness.errors import UserError
 from earwitness.train.distill.arguments import DistillArguments
 from earwitness.train.grpo.arguments import GrpoArguments
@@ -43,3 +45,28 @@ class SpeechJudgeArguments(GrpoArguments, DistillArguments):
         if self.tower_cache_mb < 1:
             raise UserError(f"tower_cache_mb: {self.tower_cache_mb} is not allowed; give a whole number of at least 1")
         super().__post_init__()
+
+
+@dataclass
+class HearingArguments:
+    """Mixed into the host's ``ModelArguments``, which also say how images and videos are read."""
+
+    overlong_audio: str | None = field(
+        default=None,
+        metadata={
+            "help": "What happens to clips longer than the model hears: error; skip = their rows are dropped, counted "
+            "and listed; truncate = their beginning is heard. Default: EARWITNESS_OVERLONG, else error."
+        },
+    )
+
+    def __post_init__(self) -> None:
+        """Check our field, then the host's.
+
+        Raises:
+            UserError: an unknown policy.
+        """
+        if self.overlong_audio not in (None, *get_args(Overlong)):
+            raise UserError(
+                f"overlong_audio: {self.overlong_audio!r} is unknown; allowed: {', '.join(get_args(Overlong))}"
+            )
+        super().__post_init__()  # type: ignore[misc]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from earwitness.data.overlong import without_overlong
 from earwitness.data.records import Record, load_records
 from earwitness.errors import RowError, UserError
 
@@ -68,8 +69,8 @@ def load_questions(
         template=template, tokenizer=tokenizer, processor=processor, data_args=data_args
     )
     records: list[Record] = []
-    train = _load(data_args.dataset or [], data_args, records)
-    named = {name: _load([name], data_args, records) for name in data_args.eval_dataset or []}
+    train = _load(data_args.dataset or [], data_args, records, processor)
+    named = {name: _load([name], data_args, records, processor) for name in data_args.eval_dataset or []}
     evaluation: Any = [item for items in named.values() for item in items] or None
     if data_args.eval_on_each_dataset and named:
         evaluation = named
@@ -94,12 +95,13 @@ def _refuse_unsupported(data_args: Any) -> None:
             raise UserError(f"{name}: cannot be used with stage: grpo ({reason}); remove it")
 
 
-def _load(names: Sequence[str], data_args: Any, records: list[Record]) -> list[dict[str, int]]:
+def _load(names: Sequence[str], data_args: Any, records: list[Record], processor: Any) -> list[dict[str, int]]:
     first = len(records)
     for name in names:
-        records += load_records(
+        found = load_records(
             name, data_args.dataset_dir, data_args.media_dir, limit=data_args.max_samples, as_trained=True
         )
+        records += without_overlong(found, processor)
     return [{"prompt": index} for index in range(first, len(records))]
 
 
