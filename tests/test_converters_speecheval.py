@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from earwitness.data.converters import Options, convert_file, get_converter, to_row
-from earwitness.data.converters.label_lines import RATED, preference_of, read_label_lines, read_thinking, scores_of
+from earwitness.data.converters.label_lines import preference_of, read_label_lines, read_thinking, scores_of
 from earwitness.data.converters.speecheval import split_answer
 from earwitness.data.converters.swift_results import label_logprobs
 from earwitness.errors import RowError
 from earwitness.files import read_rows
+from earwitness.judges.speecheval_lines import RATED
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 THINK = "Compare the two samples.\nOverall Quality: B is better than A\nSpeech Rate: A and B are similar in this aspect"

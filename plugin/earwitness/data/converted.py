@@ -133,7 +133,7 @@ def _entries(where: str, name: str, info: Mapping[str, Any], converter: Converte
     kind = JUDGE_TYPES.get(str(block.get("type")))
     if "type" in block and kind is None:
         raise UserError(f"{where}, judge.type: unknown type {block['type']!r}; allowed: {listed(JUDGE_TYPES)}")
-    entries = {}
+    entries: dict[str, Entry] = {}
     for task in converter.tasks:
         if kind is not None and not _fits(kind.name, task):
             continue

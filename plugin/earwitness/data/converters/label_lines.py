@@ -14,23 +14,9 @@ from collections.abc import Callable, Iterable, Mapping
 
 from earwitness.data.converters.item import Detail, detail
 from earwitness.errors import RowError, shorten
+from earwitness.judges.speecheval_lines import DIMENSIONS, RATE, RATED, RATES, SCALE
 
-SCALE = (1.0, 5.0)
-RATED = (
-    "overall quality",
-    "intelligibility",
-    "distortion",
-    "dynamic range",
-    "emotional impact",
-    "artistic expression",
-    "subjective experience",
-)
-"""The seven dimensions with a score from 1 to 5, higher is better."""
-
-COMPARED = (*RATED, "speech rate")
-"""The eight dimensions in which two clips are compared."""
-
-SPEECH_RATES = ("slow", "slightly slow", "appropriate", "suitable", "slightly fast", "fast")
+SPEECH_RATES = (*RATES, "suitable")
 """Categories of the speech rate; the released data write "suitable" where the paper writes "appropriate"."""
 
 _FREE_TEXT: Mapping[str, str] = {
@@ -59,7 +45,7 @@ _ABSENT = {"", "n/a", "none", "unknown"}
 
 _ALLOWED = (
     f"'<dimension>: <1 to 5>' or '<dimension> (A vs B): A is better than B | B is better than A | A and B are similar' "
-    f"for {', '.join(COMPARED)}; 'Speech Rate: {' | '.join(SPEECH_RATES)}'; '<name>: <text>' for "
+    f"for {', '.join(DIMENSIONS)}; 'Speech Rate: {' | '.join(SPEECH_RATES)}'; '<name>: <text>' for "
     f"{', '.join(_FREE_TEXT)}; 'Distortion Duration: <start> s - <end> s'; 'Distortion Detail A - Type: ..., Duration: "
     "<start>-<end> s'; 'Emotional Impact Type A: ...'; 'Subjective A - Gender: ..., Age: ...'"
 )
@@ -111,9 +97,9 @@ def _read_line(line: str) -> list[Detail]:
         return _texts("emotion", value, clip=emotion[1])
     if name == "distortion duration":
         return _spans(line, name, value)
-    if name in COMPARED and (preference := _PREFERENCE.match(value)):
+    if name in DIMENSIONS and (preference := _PREFERENCE.match(value)):
         return [detail(name, verdict=_PREFERENCES[preference[1].casefold()])]
-    if name == "speech rate" and value.casefold() in SPEECH_RATES:
+    if name == RATE and value.casefold() in SPEECH_RATES:
         return [detail(name, text=value.casefold())]
     if name in RATED and (score := _SCORE.match(value)):
         return _scored(line, name, float(score[1]), score[2])

@@ -25,8 +25,9 @@ from earwitness.data.converters.fields import (
     unlabelled,
 )
 from earwitness.data.converters.item import Audio, Item, Task, new_item, stable_id
-from earwitness.data.converters.label_lines import SCALE, preference_of, read_label_lines, read_thinking, scores_of
+from earwitness.data.converters.label_lines import preference_of, read_label_lines, read_thinking, scores_of
 from earwitness.errors import RowError, shorten
+from earwitness.judges.speecheval_lines import SCALE
 
 TASKS: Mapping[str, Task] = {
     "SingleEval": "assess",
