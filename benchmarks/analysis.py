@@ -47,9 +47,7 @@ def main() -> int:
     clips = list(fit.known_clips("test", arguments.check_clips, fit.CHECK_SEED, arguments.jobs))
     found = fit.check(clips)
     columns = [Column("rating"), *(Column(name) for name in fit.SEVERITIES)]
-    rows = [
-        [name, *(f"{value:+.3f}" for value in line)] for name, line in zip(DIMENSIONS, found.spearman, strict=True)
-    ]
+    rows = [[name, *(f"{value:+.3f}" for value in line)] for name, line in zip(DIMENSIONS, found.spearman, strict=True)]
     print(Table(columns, rows).text())
     print(f"{found.clips} held-out clips; no speech found in {found.unheard}")
     engine, bottom = SignalEngine(), True
