@@ -38,7 +38,7 @@ class DistributionWithData(Distribution):
 
 
 EXTRAS = {
-    "vllm": ["vllm>=0.20.2,<0.23"],
+    "vllm": ["vllm>=0.22,<0.23"],
     "deepspeed": ["deepspeed>=0.19,<0.20"],
     "ray": ["ray>=2.60,<3"],
     "report": ["matplotlib>=3.11,<4"],

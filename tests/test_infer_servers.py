@@ -8,7 +8,6 @@ import io
 import json
 import math
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -168,47 +167,118 @@ def test_clips_of_other_formats_travel_as_wave(data: Path, tmp_path: Path) -> No
     assert all(url.startswith("data:audio/wav;base64,") for url in urls)
 
 
+SHARES = {True: {"1": 0.7, "Tie": 0.2, "2": 0.05}, False: {"2": 0.7, "Tie": 0.2, "1": 0.05}}
+"""What the stand-in says of each label, by whether the first clip is the longer one."""
+
+
 class StandIn:
     """What ``vllm.LLM`` takes and gives, with a judge that names the longer clip."""
 
     def __init__(self, **options: Any) -> None:
         self.options = options
 
-    def generate(self, prompts: list, sampling: list, **_: Any) -> Iterator[Any]:
+    def generate(self, prompts: list, sampling: list, lora_request: Any = None, **_: Any) -> list:
         from transformers import AutoTokenizer
 
+        self.lora = lora_request
         tokenizer = AutoTokenizer.from_pretrained(self.options["tokenizer"])
+        placeholder = tokenizer.convert_tokens_to_ids("<|AUDIO|>")
+        answers = []
         for prompt, settings in zip(prompts, sampling, strict=True):
             clips = prompt["multi_modal_data"]["audio"]
-            placeholder = tokenizer.convert_tokens_to_ids("<|AUDIO|>")
             assert prompt["prompt_token_ids"].count(placeholder) == len(clips) == 2
             assert all(rate == 16000 and samples.dtype == np.float32 for samples, rate in clips)
-            text = "1" if len(clips[0][0]) > len(clips[1][0]) else "2"
-            (token,) = tokenizer.encode(text)
-            assert token in settings.allowed_token_ids
-            listed = {token: SimpleNamespace(decoded_token=text, logprob=math.log(0.8))}
-            listed[0] = SimpleNamespace(decoded_token="Tie", logprob=math.log(0.2))
-            yield SimpleNamespace(outputs=[SimpleNamespace(text=text, token_ids=[token], logprobs=[listed])])
+            shares = SHARES[len(clips[0][0]) > len(clips[1][0])]
+            labels = {label: tokenizer.encode(label, add_special_tokens=False) for label in shares}
+            if hasattr(settings, "logprob_token_ids"):
+                answers.append(self.next_token(prompt["prompt_token_ids"], settings, shares, labels))
+                continue
+            best = max(shares, key=shares.__getitem__)
+            listed = {
+                ids[0]: SimpleNamespace(decoded_token=tokenizer.decode(ids[:1]), logprob=math.log(shares[label]))
+                for label, ids in labels.items()
+            }
+            sample = SimpleNamespace(text=best, token_ids=labels[best][:1], logprobs=[listed])
+            answers.append(SimpleNamespace(outputs=[sample] * settings.n))
+        return answers
+
+    @staticmethod
+    def next_token(ids: list[int], settings: Any, shares: dict[str, float], labels: dict[str, list[int]]) -> Any:
+        """Conditional probabilities of the tokens asked for, after as much of a label as the prompt ends in."""
+        assert settings.max_tokens == 1
+        begun = [path[:end] for path in labels.values() for end in range(len(path))]
+        node = max((one for one in begun if not one or ids[-len(one) :] == one), key=len)
+        under = {label: path for label, path in labels.items() if path[: len(node)] == node}
+        whole = sum(shares[label] for label in under) if node else 1.0
+        listed = {0: SimpleNamespace(decoded_token="!", logprob=math.log(0.05))}  # the sampled token comes first
+        for token in settings.logprob_token_ids:
+            share = sum(shares[label] for label, path in under.items() if path[len(node)] == token)
+            listed[token] = SimpleNamespace(decoded_token="?", logprob=math.log(share / whole))
+        return SimpleNamespace(outputs=[SimpleNamespace(text="", token_ids=[0], logprobs=[listed])])
+
+
+class Settings(SimpleNamespace):
+    """``vllm.SamplingParams``."""
 
 
 @pytest.fixture
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = ModuleType("vllm")
-    module.LLM, module.SamplingParams, module.__version__ = StandIn, SimpleNamespace, "0"  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "vllm", module)
+    module, request = ModuleType("vllm"), ModuleType("vllm.lora.request")
+    module.LLM, module.SamplingParams, module.__version__ = StandIn, Settings, "0"  # type: ignore[attr-defined]
+    request.LoRARequest = lambda name, number, path: SimpleNamespace(name=name, path=path)  # type: ignore[attr-defined]
+    for name, one in (("vllm", module), ("vllm.lora", ModuleType("vllm.lora")), ("vllm.lora.request", request)):
+        monkeypatch.setitem(sys.modules, name, one)
 
 
+@pytest.mark.parametrize(
+    "decoding", [Decoding(verdict_only=True), Decoding(samples=2, temperature=1.0)], ids=["labels", "texts"]
+)
 def test_vllm_gets_token_prompts_and_clips_and_its_lists_become_probabilities(
-    stand_in: None, data: Path, tmp_path: Path, tiny_models: dict[str, Path]
+    stand_in: None, data: Path, tmp_path: Path, tiny_models: dict[str, Path], decoding: Decoding
 ) -> None:
-    engine = VLLMEngine(find_model(str(tiny_models["qwen2_5_omni"])), Decoding(verdict_only=True))
+    engine = VLLMEngine(find_model(str(tiny_models["qwen2_5_omni"])), decoding)
     settings = RunOptions(orders="ab", quiet=True)
     judge_records(records_of(data), engine, str(tmp_path / "out.jsonl"), engine.decoding, settings)
     for row in lines(tmp_path / "out.jsonl"):
         one, two = (len(soundfile.read(path)[0]) for path in row["audios"])
-        winner = "first" if one > two else "second"
+        winner, loser = ("first", "second") if one > two else ("second", "first")
         assert row["verdict"] == winner
-        assert row["probabilities"] == {"first": 0.0, "second": 0.0, "tie": 0.2, winner: 0.8}
+        expected = {winner: 0.7 / 0.95, "tie": 0.2 / 0.95, loser: 0.05 / 0.95}
+        assert row["probabilities"] == pytest.approx(expected, abs=1e-6)
+        assert row["menu_mass"] == pytest.approx(0.95)
+
+
+def test_an_adapter_reaches_vllm_under_the_names_it_applies_or_not_at_all(
+    stand_in: None, data: Path, tmp_path: Path, tiny_models: dict[str, Path]
+) -> None:
+    from peft import LoraConfig, get_peft_model
+    from safetensors import safe_open
+
+    from earwitness.infer.model import JudgeModel
+
+    base = str(tiny_models["qwen2_5_omni"])
+
+    def saved(name: str, targets: Any) -> str:
+        network = JudgeModel(find_model(base), "cpu")._network
+        get_peft_model(network, LoraConfig(r=4, target_modules=targets)).save_pretrained(tmp_path / name)
+        return str(tmp_path / name)
+
+    text = saved("text", r"model\.layers\..*\.q_proj")
+    engine = VLLMEngine(find_model(text, base), Decoding(verdict_only=True))
+    (item,) = make_items(records_of(data, limit=1), ["ab"])
+    ((_, answers),) = engine.answer([(0, [item])])
+    assert answers[0].failure is None
+    assert (engine._llm.options["enable_lora"], engine._llm.options["max_lora_rank"]) == (True, 8)
+    with safe_open(Path(engine._llm.lora.path) / "adapter_model.safetensors", framework="pt") as file:
+        names = list(file.keys())
+    assert names
+    assert all(name.startswith("base_model.model.thinker.model.layers.") for name in names)
+
+    with pytest.raises(UserError, match=r"adapts audio_tower\..*vLLM applies LoRA to the text model's layers alone"):
+        VLLMEngine(find_model(saved("tower", ["q_proj"]), base), Decoding())
+    other = dataclasses.replace(find_model(text, base), family="qwen2_audio")
+    with pytest.raises(UserError, match="takes no LoRA adapter for qwen2_audio; merge it with earwitness export"):
+        VLLMEngine(other, Decoding())
 
 
 def test_without_vllm_its_engine_says_what_to_install(tiny_models: dict[str, Path]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import copy
 from functools import cached_property
@@ -58,7 +58,6 @@ class HFEngine(LocalEngine):
         super().__init__(files, decoding, template)
         self._device, self._dtype, self._tower_cache = device, dtype, tower_cache
         self._clips: OrderedDict[str, torch.Tensor] = OrderedDict()
-        self._menus: dict[tuple[tuple[str, str], ...], Menu] = {}
 
     def with_decoding(self, decoding: Decoding) -> HFEngine:
         """Return an engine on the same loaded model that answers in another way."""
@@ -271,12 +270,3 @@ class HFEngine(LocalEngine):
             else:
                 low = middle + 1
         return low
-
-    def _menu(self, labels: Mapping[str, str]) -> Menu:
-        from earwitness.infer.menu import Menu
-
-        key = tuple(labels.items())
-        if key not in self._menus:
-            encode = self.prompts.tokenizer.encode
-            self._menus[key] = Menu({name: encode(text, add_special_tokens=False) for name, text in key})
-        return self._menus[key]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from earwitness.infer.options import Decoding
 if TYPE_CHECKING:
     import numpy as np
 
+    from earwitness.infer.menu import Menu
     from earwitness.infer.prompting import HostPrompts
 
 _TOKEN_BYTES = 3
@@ -44,6 +46,7 @@ class LocalEngine:
         self.template = template or TEMPLATES[files.family]
         self.sources: dict[str, Any] = {}
         self._counts: dict[str, int] = {}
+        self._menus: dict[tuple[tuple[str, str], ...], Menu] = {}
 
     @cached_property
     def prompts(self) -> HostPrompts:
@@ -97,3 +100,12 @@ class LocalEngine:
 
     def _ids(self, item: Item) -> np.ndarray:
         return self.prompts.encode(item.shown.prompt, [self._source(clip) for clip in item.shown.audios])
+
+    def _menu(self, labels: Mapping[str, str]) -> Menu:
+        from earwitness.infer.menu import Menu
+
+        key = tuple(labels.items())
+        if key not in self._menus:
+            encode = self.prompts.tokenizer.encode
+            self._menus[key] = Menu({name: encode(text, add_special_tokens=False) for name, text in key})
+        return self._menus[key]

@@ -1,14 +1,18 @@
 """The engine that runs a model folder through vLLM's offline interface: many sequences in flight, prefixes cached.
 
-Written against vLLM's documented offline API (``LLM``, ``SamplingParams``, token prompts with ``multi_modal_data``).
-The project's own machines have no GPU that runs it, so only its inputs and outputs are tested, against a stand-in.
+Written against vLLM 0.22's documentation and source (``LLM``, ``SamplingParams``, token prompts with
+``multi_modal_data``). It was never run: no machine of the project's has a GPU for it. What goes in and what is made of
+what comes out is tested against a stand-in.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from earwitness.errors import UserError
@@ -23,13 +27,19 @@ WINDOW = 1024
 """Items handed to vLLM at once; it schedules them itself."""
 
 TOP_LOGPROBS = 20
-"""Likeliest tokens listed at each place; vLLM's default limit."""
+"""Likeliest tokens listed at each place of a written answer; vLLM's default limit."""
 
 _CLIPS = 2
+_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""What vLLM allows as ``max_lora_rank``."""
 
 
 class VLLMEngine(LocalEngine):
     """A judge model in vLLM. Items do not depend on each other, so every item is a batch of its own.
+
+    In verdict-only mode the labels are scored as the ``hf`` engine scores them, branch by branch of their tokens; the
+    prompt before them is in the prefix cache. Of written answers the likeliest tokens are listed where the label
+    stands; a label that is not among them counts as 0.
 
     vLLM's sums depend on what else is in flight, so probabilities agree between runs up to float noise only.
     """
@@ -50,7 +60,7 @@ class VLLMEngine(LocalEngine):
         """Prepare a judge.
 
         Args:
-            files: from ``find_model``; thinker-only checkpoints must be merged back into the full model first.
+            files: from ``find_model``; thinker-only checkpoints must be put back into the full model first.
             decoding: how to answer.
             template: see ``LocalEngine``.
             dtype: vLLM's ``dtype``.
@@ -67,11 +77,13 @@ class VLLMEngine(LocalEngine):
             raise UserError(
                 f"--engine vllm needs vLLM ({error}); install it where there is a GPU: pip install 'earwitness[vllm]'"
             ) from None
-        if files.class_name != "Qwen2AudioForConditionalGeneration" and not files.full:
+        if files.family != "qwen2_audio" and not files.full:
             raise UserError(
-                f"{files.weights}: vLLM loads the full Omni model, not its thinker alone; put the thinker back into "
-                "the full model first"
+                f"{files.weights}: vLLM loads the full Omni model, not its thinker alone; make one with "
+                "earwitness export"
             )
+        if files.adapter is not None:
+            _check_adapter(files)
         self._vllm = vllm
         self._dtype, self._tensor_parallel, self._options = dtype, tensor_parallel, dict(options or {})
 
@@ -89,11 +101,15 @@ class VLLMEngine(LocalEngine):
 
     @cached_property
     def _llm(self) -> Any:
-        adapter = {"enable_lora": True, "max_lora_rank": 64} if self.files.adapter else {}
+        adapter = {}
+        if self.files.adapter is not None:
+            rank = _adapter_rank(self.files.adapter)
+            adapter = {"enable_lora": True, "max_lora_rank": next(allowed for allowed in _RANKS if allowed >= rank)}
+        own = (self.files.path / "tokenizer_config.json").is_file()
         return self._vllm.LLM(
             **{
                 "model": str(self.files.weights),
-                "tokenizer": str(self.files.path),
+                "tokenizer": str(self.files.path if own else self.files.weights),
                 "dtype": self._dtype,
                 "tensor_parallel_size": self._tensor_parallel,
                 "limit_mm_per_prompt": {"audio": _CLIPS, "image": 0, "video": 0},
@@ -109,11 +125,13 @@ class VLLMEngine(LocalEngine):
             return None
         from vllm.lora.request import LoRARequest
 
-        return LoRARequest("judge", 1, str(self.files.adapter))
+        self._renamed = TemporaryDirectory(prefix="earwitness-adapter-")
+        return LoRARequest("judge", 1, str(rename_adapter(self.files.adapter, Path(self._renamed.name))))
 
     def answer(self, batches: Iterable[tuple[int, Sequence[Item]]]) -> Iterator[tuple[int, list[Answer]]]:
         """See ``Engine``."""
         numbered = iter(batches)
+        judge = self._pick_labels if self.decoding.verdict_only else self._write
         while chunk := list(islice(numbered, WINDOW)):
             prompts, asked = [], []
             for number, (item,) in chunk:
@@ -123,11 +141,8 @@ class VLLMEngine(LocalEngine):
                     yield number, [Answer(failure=str(error))]
                 else:
                     asked.append((number, item))
-            outputs = self._llm.generate(
-                prompts, [self._sampling(item) for _, item in asked], lora_request=self._adapter, use_tqdm=False
-            )
-            for (number, item), output in zip(asked, outputs, strict=True):
-                yield number, [self._answer(item, output)]
+            for (number, _), answer in zip(asked, judge([item for _, item in asked], prompts), strict=True):
+                yield number, [answer]
 
     def _prompt(self, item: Item) -> dict[str, Any]:
         from earwitness.audio.reading import read_audio
@@ -137,33 +152,58 @@ class VLLMEngine(LocalEngine):
         clips = [(read_audio(self._source(clip), rate), rate) for clip in item.shown.audios]
         return {"prompt_token_ids": ids.tolist(), "multi_modal_data": {"audio": clips}}
 
+    def _ask(self, prompts: Sequence[dict[str, Any]], sampling: Sequence[Any]) -> list[Any]:
+        if not prompts:
+            return []
+        return list(self._llm.generate(list(prompts), list(sampling), lora_request=self._adapter, use_tqdm=False))
+
+    def _pick_labels(self, items: Sequence[Item], prompts: Sequence[dict[str, Any]]) -> Iterator[Answer]:
+        """Score the labels: one request a branch of their tokens, for the next token's probabilities alone."""
+        labels = [menu_of(item.shown.judge) for item in items]
+        menus = [self._menu(menu) for menu in labels]
+        asked = [
+            ({**prompt, "prompt_token_ids": [*prompt["prompt_token_ids"], *node]}, menu.children(node))
+            for prompt, menu in zip(prompts, menus, strict=True)
+            for node in menu.branches
+        ]
+        outputs = iter(
+            self._ask(
+                [prompt for prompt, _ in asked],
+                [
+                    self._vllm.SamplingParams(max_tokens=1, temperature=0.0, logprob_token_ids=tokens, detokenize=False)
+                    for _, tokens in asked
+                ],
+            )
+        )
+        for menu, texts in zip(menus, labels, strict=True):
+            found = {node: next(outputs).outputs[0].logprobs[0] for node in menu.branches}
+            share = menu.shares(lambda node, token, found=found: float(found[node][token].logprob))  # type: ignore[misc]
+            yield Answer((texts[max(share.probabilities, key=share.probabilities.__getitem__)],), (share,))
+
+    def _write(self, items: Sequence[Item], prompts: Sequence[dict[str, Any]]) -> Iterator[Answer]:
+        outputs = self._ask(prompts, [self._sampling(item) for item in items])
+        for item, output in zip(items, outputs, strict=True):
+            texts = tuple(sample.text for sample in output.outputs)
+            shares = tuple(
+                label_shares(sample.text, {"content": _listed(sample)}, item.shown.judge) for sample in output.outputs
+            )
+            yield Answer(texts, shares)
+
     def _sampling(self, item: Item) -> Any:
         decoding = self.decoding
-        menu = [self._label_ids(label) for label in menu_of(item.shown.judge).values()]
-        only = {}
-        if decoding.verdict_only:
-            only = {"allowed_token_ids": sorted({token for ids in menu for token in ids} | set(self.prompts.stop))}
+        # Every row has a stream of its own, as in the hf engine; vLLM derives one a sample from it.
+        stream = f"{decoding.seed}\0{item.record.id}\0{item.order}\0{item.prompt_hash}"
+        seed = int.from_bytes(hashlib.sha256(stream.encode()).digest()[:4])
         return self._vllm.SamplingParams(
             n=decoding.samples,
             temperature=decoding.temperature,
             top_p=decoding.top_p,
-            seed=decoding.seed if decoding.temperature else None,
-            max_tokens=max(map(len, menu)) if decoding.verdict_only else decoding.max_new_tokens,
+            seed=seed if decoding.temperature else None,
+            max_tokens=decoding.max_new_tokens,
             stop_token_ids=list(self.prompts.stop),
             skip_special_tokens=True,
-            logprobs=TOP_LOGPROBS if menu else None,
-            **only,
+            logprobs=TOP_LOGPROBS if menu_of(item.shown.judge) else None,
         )
-
-    def _label_ids(self, label: str) -> list[int]:
-        return self.prompts.tokenizer.encode(label, add_special_tokens=False)
-
-    def _answer(self, item: Item, output: Any) -> Answer:
-        texts = tuple(sample.text for sample in output.outputs)
-        shares = tuple(
-            label_shares(sample.text, {"content": _listed(sample)}, item.shown.judge) for sample in output.outputs
-        )
-        return Answer(texts, shares)
 
 
 def _listed(sample: Any) -> list[dict[str, Any]]:
@@ -176,3 +216,56 @@ def _listed(sample: Any) -> list[dict[str, Any]]:
         chosen = candidates[token]
         content.append({"token": chosen.decoded_token or "", "logprob": chosen.logprob, "top_logprobs": top})
     return content
+
+
+def _check_adapter(files: ModelFiles) -> None:
+    """Refuse adapters that vLLM would reject, or leave out in part without a word."""
+    merge = "merge it with earwitness export"
+    if files.family != "qwen2_5_omni":
+        raise UserError(f"{files.adapter}: vLLM takes no LoRA adapter for {files.family}; {merge}")
+    assert files.adapter is not None
+    outside = next((name for name in _adapter_names(files.adapter) if ".model.layers." not in f".{name}"), None)
+    if outside is not None:
+        raise UserError(
+            f"{files.adapter}: adapts {outside}, and vLLM applies LoRA to the text model's layers alone; {merge}"
+        )
+    if _adapter_rank(files.adapter) > _RANKS[-1]:
+        raise UserError(f"{files.adapter}: rank {_adapter_rank(files.adapter)} is above vLLM's {_RANKS[-1]}; {merge}")
+
+
+def _adapter_rank(adapter: Path) -> int:
+    import json
+
+    config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    return max([int(config["r"]), *map(int, (config.get("rank_pattern") or {}).values())])
+
+
+def _adapter_names(adapter: Path) -> list[str]:
+    """Names of the adapted weights, without PEFT's prefix."""
+    from safetensors import safe_open
+
+    path = adapter / "adapter_model.safetensors"
+    if not path.is_file():
+        raise UserError(f"{adapter}: holds no adapter_model.safetensors; save the adapter with a current PEFT")
+    with safe_open(path, framework="pt") as file:
+        return [name.removeprefix("base_model.model.") for name in file.keys()]  # noqa: SIM118 - not a mapping
+
+
+def rename_adapter(adapter: Path, out: Path) -> Path:
+    """Copy an adapter under the names that its weights have in the full Omni model.
+
+    LLaMA-Factory trains the thinker by itself, whose layers are called ``model.layers...``; vLLM knows them as
+    ``thinker.model.layers...``, and runs an adapter of other names without applying it.
+    """
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    prefix = "base_model.model."
+    weights = {
+        name if name.startswith(f"{prefix}thinker.") else f"{prefix}thinker.{name.removeprefix(prefix)}": value
+        for name, value in load_file(adapter / "adapter_model.safetensors").items()
+    }
+    save_file(weights, out / "adapter_model.safetensors", metadata={"format": "pt"})
+    shutil.copy(adapter / "adapter_config.json", out)
+    return out
