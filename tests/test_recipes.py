@@ -132,7 +132,7 @@ def tiny(settings: dict[str, Any], folder: Path, models: dict[str, Path], data: 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", RECIPES, ids=name)
 def test_two_steps_with_a_tiny_model(path, tiny_models, pair_data, tmp_path):
-    """What ``llamafactory-cli train`` calls, in this process: importing it for each recipe would take most of the time."""
+    """What ``llamafactory-cli train`` calls, in this process, because importing it takes longer than two steps."""
     from llamafactory.train.tuner import run_exp
 
     settings = tiny(load(path), tmp_path, tiny_models, pair_data)
