@@ -213,7 +213,9 @@ def test_wrong_options_are_named(clips: Path, tmp_path: Path) -> None:
 
 
 def test_help_is_quick_and_imports_nothing_heavy() -> None:
-    code = "import sys; from earwitness.cli.analyze import parser; parser().format_help(); print('numpy' in sys.modules)"
+    code = (
+        "import sys; from earwitness.cli.analyze import parser; parser().format_help(); print('numpy' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
 
 

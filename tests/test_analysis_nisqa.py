@@ -63,9 +63,7 @@ def test_ratings_are_those_of_torchmetrics(
     assert row["engine"] == "nisqa"
 
 
-def test_a_clip_of_the_wrong_length_is_named(
-    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_clip_of_the_wrong_length_is_named(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     short, long = tmp_path / "short.wav", tmp_path / "long.wav"
     soundfile.write(short, np.full(800, 0.1), 16_000)
     soundfile.write(long, np.zeros(16_000 * 6), 16_000)
@@ -82,7 +80,7 @@ def test_weights_that_are_none_are_named(clip: Path, tmp_path: Path) -> None:
         main([str(clip), "--engine", "nisqa", "--weights", str(page)])
     with pytest.raises(UserError, match=r"--weights gone\.tar: no such file"):
         main([str(clip), "--engine", "nisqa", "--weights", "gone.tar"])
-    with pytest.raises(UserError, match="--weights nobody/nothing/nisqa.tar: no such file here, and the hub"):
+    with pytest.raises(UserError, match=r"--weights nobody/nothing/nisqa\.tar: no such file here, and the hub"):
         main([str(clip), "--engine", "nisqa", "--weights", "nobody/nothing/nisqa.tar"])
 
 
