@@ -217,6 +217,21 @@ def test_an_evaluator_scores_and_extracts_and_is_asked_once(
     assert f"{quality['pcc']['value']:.3f}" in out
 
 
+def test_dimensions_of_ms_swift_results_are_compared_row_by_row(tmp_path: Path) -> None:
+    rows = [
+        {"response": f"I give {given}", "labels": thought(right, "as it is"), "audios": [f"{given}.wav"]}
+        for given, right in ((1, 2), (3, 3), (5, 4))
+    ]
+    predictions = write_rows(tmp_path / "p.jsonl", rows)
+    with OpenAIServer(evaluator) as server:
+        source = ["--predictions", predictions, "--task", "assessment", "--dimensions", "--quiet"]
+        report = report_of(evaluate_lscore, tmp_path, *source, "--base-url", server.url, "--model", "m")
+    extracted = report["extracted"]
+    quality = extracted["dimensions"]["overall quality"]
+    assert (quality["pcc"]["value"], quality["pcc"]["n"], quality["pcc"]["unscored"]) == (pytest.approx(1.0), 3, 0)
+    assert (extracted["speech_rate_accuracy"]["value"], extracted["speech_rate_accuracy"]["n"]) == (0.0, 3)
+
+
 def test_comparisons_in_both_orders_and_failures_of_the_evaluator(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -115,15 +115,15 @@ def with_extracted(ratings: Sequence[Rating], cases: Sequence[TextCase], found: 
         cases: assessments.
         found: one a case.
     """
-    by_key: dict[Hashable, Mapping[str, Any]] = {
-        case.id if case.id is not None else case.row: one.values or {} for case, one in zip(cases, found, strict=True)
-    }
+    pairs = [(case, one.values or {}) for case, one in zip(cases, found, strict=True)]
+    by_id = {case.id: values for case, values in pairs if case.id is not None}
+    by_row = {case.row: values for case, values in pairs if case.id is None}
 
     def values(rating: Rating) -> dict[str, float | str]:
-        extracted = by_key.get(rating.id if rating.id is not None else rating.row, {})
+        extracted = by_id.get(rating.id) if rating.id in by_id else by_row.get(rating.row)
         return {
             name.casefold(): value if isinstance(value, str) else float(value)
-            for name, value in extracted.items()
+            for name, value in (extracted or {}).items()
             if value is not None
         }
 
