@@ -1,6 +1,7 @@
 """How well ``earwitness analyze`` hears degradations of known severity, in voices and sentences it never met.
 
     python benchmarks/analysis.py            # check the packaged weights: prints the tables of docs/analysis.md
+    python benchmarks/analysis.py --speech FOLDER    # the same on recordings of your own, degraded at known severities
     python benchmarks/analysis.py --fit      # fit them anew and write plugin/earwitness/analysis/signal.json first
 
 Prints the Spearman correlation of every rating with every severity (sign turned: 1 is best on the diagonal), the
@@ -17,7 +18,9 @@ import numpy as np
 
 from earwitness.analysis import fit
 from earwitness.analysis.ratings import DIMENSIONS, LOWEST
+from earwitness.analysis.run import find_clips
 from earwitness.analysis.signal import FITTED, SignalEngine
+from earwitness.audio.reading import read_audio
 from earwitness.files import write_json
 from earwitness.report.tables import Column, Table
 
@@ -41,10 +44,15 @@ def main() -> int:
     options.add_argument("--clips", type=int, default=4000, help="clips to fit on (4000)")
     options.add_argument("--check-clips", type=int, default=1000, help="held-out clips (1000)")
     options.add_argument("--jobs", type=int, default=1, help="processes (1)")
+    options.add_argument("--speech", metavar="FOLDER", help="degrade clean recordings of this folder instead")
     arguments = options.parse_args()
     if arguments.fit:
         refit(arguments.clips, arguments.check_clips, arguments.jobs)
-    clips = list(fit.known_clips("test", arguments.check_clips, fit.CHECK_SEED, arguments.jobs))
+    if arguments.speech:
+        recordings = [read_audio(source.path) for source in find_clips([arguments.speech])]
+        clips = list(fit.degraded_clips(recordings, arguments.check_clips, fit.CHECK_SEED))
+    else:
+        clips = list(fit.known_clips("test", arguments.check_clips, fit.CHECK_SEED, arguments.jobs))
     found = fit.check(clips)
     columns = [Column("rating"), *(Column(name) for name in fit.SEVERITIES)]
     rows = [[name, *(f"{value:+.3f}" for value in line)] for name, line in zip(DIMENSIONS, found.spearman, strict=True)]

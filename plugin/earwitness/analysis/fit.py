@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing import get_context
 from typing import Any
@@ -25,6 +25,7 @@ SEVERITIES = ("overall", "noise", "coloration", "discontinuity", "loudness")
 """What each of ``DIMENSIONS`` should follow, in the same order."""
 PENALTIES = tuple(10.0**power for power in np.arange(-1, 5, 0.5))
 FOLDS = 5
+EXCERPT = 40_000  # samples, 2.5 s
 FIT_SEED, CHECK_SEED = 20_240, 20_241
 
 
@@ -46,12 +47,37 @@ def known_clips(split: str, count: int, seed: int, jobs: int = 1) -> Iterator[Kn
         yield from pool.map(partial(_known, split, seed), numbers, chunksize=25)
 
 
+def degraded_clips(recordings: Sequence[NDArray[np.float32]], count: int, seed: int) -> Iterator[Known]:
+    """Degrade excerpts of recordings, real ones say, with severities drawn as the corpus draws them.
+
+    Args:
+        recordings: (n,), 16 kHz, as clean as can be had: what they bring along counts as no severity.
+        count: of clips, taken from the recordings in turn.
+        seed: of the draws.
+    """
+    from earwitness.data.synth.corpus import UNTOUCHED_PROBABILITY
+    from earwitness.data.synth.degrade import degrade
+
+    for number in range(count):
+        rng = np.random.default_rng(np.random.SeedSequence([seed, number]))
+        speech = recordings[number % len(recordings)]
+        start = int(rng.integers(0, max(1, len(speech) - EXCERPT)))
+        drawn = np.where(rng.random(4) < UNTOUCHED_PROBABILITY, 0, rng.random(4))
+        severities = Severities(*(round(float(value), 4) for value in drawn))
+        waveform = degrade(speech[start : start + EXCERPT], severities, rng).waveform
+        yield Known({**asdict(severities), "overall": severities.overall}, _heard(waveform))
+
+
+def _heard(waveform: NDArray[np.float32]) -> Heard:
+    """What is heard of a 16-bit file that holds the waveform."""
+    return hear((np.round(np.clip(waveform, -1, 1) * 32767) / 32768).astype(np.float32))
+
+
 def _known(split: str, seed: int, number: int) -> Known:
     from earwitness.data.synth.corpus import make_clip
 
     row, waveform = make_clip(split, number, seed)
-    written = np.round(np.clip(waveform, -1, 1) * 32767) / 32768  # as a 16-bit file holds it
-    return Known(row["severities"], hear(written.astype(np.float32)))
+    return Known(row["severities"], _heard(waveform))
 
 
 def fit(clips: Iterable[Known]) -> Weights:
