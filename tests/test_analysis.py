@@ -16,8 +16,10 @@ from earwitness.analysis import fit
 from earwitness.analysis.gaps import find_gaps
 from earwitness.analysis.profile import NAMES
 from earwitness.analysis.ratings import DIMENSIONS
+from earwitness.analysis.run import find_clips
 from earwitness.analysis.signal import NO_SPEECH, SignalEngine, Weights, fitted_weights
 from earwitness.analysis.voice import analyse
+from earwitness.audio.reading import read_audio
 from earwitness.cli.analyze import main
 from earwitness.data.synth.degrade import Severities, degrade
 from earwitness.data.synth.source import record
@@ -56,6 +58,13 @@ def test_ratings_follow_their_own_severity_and_no_other() -> None:
     assert min(found.follows.values()) >= 0.85, found.to_json()
     assert max(found.leakage.values()) <= 0.3, found.to_json()
     assert found.unheard <= 2
+
+
+def test_ratings_follow_on_real_speech_too(shared: Path) -> None:
+    recordings = [read_audio(source.path) for source in find_clips([str(shared / "data")])]
+    found = fit.check(list(fit.degraded_clips(recordings, 150, seed=1)))
+    assert min(found.follows.values()) >= 0.8, found.to_json()
+    assert max(found.leakage.values()) <= 0.35, found.to_json()
 
 
 def test_sounds_without_speech_are_at_the_bottom() -> None:

@@ -222,3 +222,32 @@ def test_a_bad_row_is_named_before_training(folder: Path) -> None:
     (folder / "nisqa.csv").write_text(NISQA.replace("2.5,1.5", "9,1.5"))
     with pytest.raises(RowError, match=r"nisqa\.csv, row 1: column 'mos' holds 9"):
         host_rows("mos", folder)
+
+
+@pytest.mark.slow
+def test_the_command_line_trains_on_files_as_they_stand(folder: Path, tiny_models: dict[str, Path]) -> None:
+    from test_host_training import train
+
+    settings = {
+        "model_name_or_path": str(tiny_models["qwen2_5_omni"]),
+        "stage": "sft",
+        "do_train": True,
+        "finetuning_type": "full",
+        "freeze_vision_tower": True,
+        "freeze_multi_modal_projector": False,
+        "dataset": "mos,speecheval,plain,bvcc",
+        "dataset_dir": str(folder),
+        "template": "qwen2_omni",
+        "cutoff_len": 2048,
+        "preprocessing_num_workers": 2,
+        "output_dir": str(folder / "out"),
+        "per_device_train_batch_size": 3,
+        "max_steps": 3,
+        "logging_steps": 1,
+        "report_to": "none",
+        "overwrite_cache": True,
+    }
+    done = train(folder, settings)
+    assert done.returncode == 0, done.stderr[-3000:]
+    history = json.loads((folder / "out/trainer_state.json").read_text())["log_history"]
+    assert [row["step"] for row in history if "loss" in row] == [1, 2, 3]
