@@ -102,3 +102,38 @@ def test_local_files_are_out_of_reach(server, pair_data):
     clip = {"type": "audio_url", "audio_url": {"url": str(pair_data / "clip0.wav")}}
     status, _reply = ask(server, [text("Rate this."), clip])
     assert status in (400, 403)
+
+
+def test_the_engine_for_servers_says_what_the_engine_for_folders_says(server, pair_data, tiny_models, tmp_path):
+    import torch
+
+    from earwitness.data.records import load_records
+    from earwitness.infer.api_engine import APIEngine
+    from earwitness.infer.hf_engine import HFEngine
+    from earwitness.infer.model import find_model
+    from earwitness.infer.options import Decoding
+    from earwitness.infer.run import RunOptions, judge_records
+    from earwitness.llm.endpoint import Endpoint
+
+    rows = [
+        {"id": f"{n}", "audio_a": f"clip{n}.wav", "audio_b": f"clip{n + 1}.wav", "aspect": "noise"} for n in range(4)
+    ]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    entry = {"file_name": "rows.jsonl", "formatting": "speech_pair", "judge": {"type": "pairwise"}}
+    (tmp_path / "dataset_info.json").write_text(json.dumps({"rows": entry}))
+    records = load_records("rows", tmp_path, pair_data)
+    decoding, options = Decoding(max_new_tokens=8), RunOptions(quiet=True)
+    engines = {
+        "hf": HFEngine(find_model(str(tiny_models["qwen2_5_omni"])), decoding, device="cpu"),
+        "api": APIEngine(Endpoint(server.removesuffix("/chat/completions"), "judge"), decoding),
+    }
+    # An untrained model writes special tokens; a server cannot be kept from them, and leaves them out of the text.
+    model = engines["hf"].model
+    engines["hf"]._forbidden = torch.zeros(model.vocabulary, dtype=torch.bool)
+    said = {}
+    for name, engine in engines.items():
+        path = judge_records(records, engine, str(tmp_path / f"{name}.jsonl"), decoding, options).predictions
+        said[name] = [json.loads(line) for line in path.read_text().splitlines()]
+    for here, there in zip(said["hf"], said["api"], strict=True):
+        assert here["raw"] == there["raw"]
+        assert {name for name in here if here[name] != there[name]} <= {"model", "probabilities", "menu_mass"}

@@ -95,11 +95,18 @@ def test_a_server_that_answers_nothing_stops_the_run(data: Path, tmp_path: Path)
         assert len(server.requests) == 8
 
 
-def test_an_answer_that_was_cut_off_stays_unscored(data: Path, tmp_path: Path) -> None:
-    with OpenAIServer(lambda body: Text("1\nbecause", finish="length")) as server:
+def test_of_an_answer_that_was_cut_off_the_verdict_is_read_if_it_is_there(data: Path, tmp_path: Path) -> None:
+    def answer(body: dict[str, Any]) -> Text:
+        loudness = "loudness" in str(body["messages"][0]["content"])
+        return Text("1\nbecause" if loudness else "<think>\nit is", finish="length")
+
+    with OpenAIServer(answer) as server:
         rows = lines(judged(server, data, tmp_path / "out.jsonl").predictions)
-    assert {row["verdict"] for row in rows} == {None}
-    assert rows[0]["unscored"] == "truncated: cut off after 5 tokens; raise --max-new-tokens"
+    for row in rows:
+        if row["aspect"] == "loudness":
+            assert (row["shown_verdict"], row["rationale"]) == ("first", "because")
+        else:
+            assert (row["verdict"], row["unscored"]) == (None, "<think> is not closed")
 
 
 def completion(text: str, tokens: list[tuple[str, dict[str, float]]]) -> Raw:

@@ -34,8 +34,6 @@ _SENT_AS_THEY_ARE = {".wav": "wav", ".mp3": "mpeg"}
 _SAMPLING_RATE = 16_000
 _CHARS_A_TOKEN = 3
 _LABEL_TOKENS = 16
-_FINAL = ("truncated", "empty")
-"""Failures that asking again would not mend: the row is answered, and stays unscored."""
 
 
 class APIEngine:
@@ -160,6 +158,7 @@ class APIEngine:
             choices=labels if only else (),
             extra={"logprobs": True, "top_logprobs": TOP_LOGPROBS} if self._logprobs else {},
             sample=sample,
+            cut_ok=True,  # as of the other engines: a verdict stands even if its rationale was cut off
         )
 
     def _content(self, item: Item) -> list[dict[str, Any]]:
@@ -187,11 +186,8 @@ class APIEngine:
         shares: list[LabelShares | None] = []
         for reply in replies:
             if isinstance(reply, Failure):
-                if reply.kind in _FINAL:
-                    return Answer(
-                        unscored=f"{reply}; raise --max-new-tokens" if reply.kind == "truncated" else str(reply)
-                    )
-                return Answer(failure=str(reply))
+                # Asking again would not mend an empty reply: the row is answered, and stays unscored.
+                return Answer(unscored=str(reply)) if reply.kind == "empty" else Answer(failure=str(reply))
             texts.append(reply.text)
             shares.append(label_shares(reply.text, reply.logprobs, item.shown.judge) if self._logprobs else None)
         return Answer(tuple(texts), tuple(shares))

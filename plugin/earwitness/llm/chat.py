@@ -33,6 +33,7 @@ class ChatRequest:
         schema: JSON Schema of the reply, where the engine can enforce it.
         extra: further fields of the request body (``logprobs``, ``chat_template_kwargs`` ...).
         sample: number of this sample among several of the same request; part of the cache key.
+        cut_ok: whether a reply that hit ``max_tokens`` is of use as it stands; else it is a Failure.
         accept: tells why a reply's text cannot be used, or None when it can. A text it refuses is asked for again,
             then becomes a Failure; it never enters the cache.
     """
@@ -47,6 +48,7 @@ class ChatRequest:
     schema: Mapping[str, Any] | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
     sample: int = 0
+    cut_ok: bool = False
     accept: Callable[[str], str | None] | None = field(default=None, compare=False)
 
     @classmethod
@@ -77,6 +79,7 @@ class ChatRequest:
             "choices": self.choices,
             "schema": self.schema,
             "sample": self.sample,
+            **({"cut_ok": True} if self.cut_ok else {}),
         }
         text = json.dumps(canonical, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
@@ -84,7 +87,10 @@ class ChatRequest:
 
 @dataclass(frozen=True)
 class Reply:
-    """A complete, accepted reply. ``cached`` ones cost nothing now; tokens are those of the first time."""
+    """A complete, accepted reply. ``cached`` ones cost nothing now; tokens are those of the first time.
+
+    ``cut`` ones hit ``max_tokens``; they come where ``ChatRequest.cut_ok`` asks for them.
+    """
 
     text: str
     model: str
@@ -94,6 +100,7 @@ class Reply:
     seconds: float = 0.0
     cached: bool = False
     logprobs: Any = None
+    cut: bool = False
 
 
 @dataclass(frozen=True)

@@ -167,6 +167,8 @@ class ChatClient:
             await line.open()
             try:
                 reply = await line.attempt(self._body(request))
+                if reply.cut and not request.cut_ok:
+                    raise _Problem("truncated", f"cut off after {reply.completion_tokens} tokens", again=False)
                 if not reply.text.strip():
                     raise _Problem("empty", "the reply holds no text", again=True)
                 reason = request.accept(reply.text) if request.accept else None
@@ -285,14 +287,13 @@ class _Line:
                 prompt_tokens=int(usage.get("prompt_tokens") or 0),
                 completion_tokens=int(usage.get("completion_tokens") or 0),
                 logprobs=choice.get("logprobs"),
+                cut=finish == "length",
             )
             if not isinstance(reply.text, str):
                 raise TypeError(f"content is {type(text).__name__}")
         except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
             message = self._clean(f"not a chat completion ({type(error).__name__}): {raw[:80]!r}")
             raise _Problem("server", message, again=True) from None
-        if finish == "length":
-            raise _Problem("truncated", f"cut off after {reply.completion_tokens} tokens", again=False)
         if finish == "content_filter":
             raise _Problem("refused", "withheld by the server's content filter", again=False)
         return reply

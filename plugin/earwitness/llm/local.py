@@ -203,7 +203,8 @@ def _result(
     model: str,
     seconds: float,
 ) -> Reply | Failure:
-    if not tokens or tokens[-1] != tokenizer.eos_token_id:
+    cut = not tokens or tokens[-1] != tokenizer.eos_token_id
+    if cut and not request.cut_ok:
         return Failure("truncated", f"cut off after {len(tokens)} tokens", attempts=1, seconds=seconds)
     text = str(tokenizer.decode(tokens, skip_special_tokens=True))
     if not text.strip():
@@ -211,4 +212,4 @@ def _result(
     reason = request.accept(text) if request.accept else None
     if reason is not None:
         return Failure("unreadable", reason, attempts=1, seconds=seconds)
-    return Reply(text, model, prompt_tokens, len(tokens), seconds=seconds)
+    return Reply(text, model, prompt_tokens, len(tokens), seconds=seconds, cut=cut)
