@@ -10,6 +10,7 @@ counts, because other work only adds. ``OMP_NUM_THREADS=1`` shows a dataloader w
 tokenise    a pair's prompt to token ids: counting audio tokens, then the text
 collate     a pair's clips to features and mask: *first* from the files, *memory* and *disk* found in the caches
 floor       what no exact path can do without: decoding the file and one FFT pass over it (soundfile, torch.stft)
+ms-swift    where it is installed: reading, features and tokens of a pair, which it does in one call at every epoch
 train       `--steps` training steps of the tiny model on pairs of 2 s clips, batch 8, each side in a process of its own
 """
 
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import importlib.metadata
 import json
 import os
 import subprocess
@@ -38,6 +40,7 @@ import torch
 RATE = 16_000
 PAIRS = 4
 TRAINING = Path(__file__).with_name("audio_training.py")
+SWIFT = Path(__file__).with_name("audio_swift.py")
 PROMPT = (
     "Below are two responses for a given task. The task is defined by the Instruction. Evaluate the responses in terms "
     "of **noise** and answer 1, 2 or Tie.\n### Instruction:\nSay the sentence clearly.\n### Response 1:\n<audio>\n"
@@ -226,7 +229,27 @@ def train(model: Path, folder: Path, steps: int) -> dict[str, dict[str, float]]:
     return sides
 
 
-def report(lengths: dict[float, dict[str, float]], trained: dict[str, dict[str, float]] | None) -> dict[str, Any]:
+def swift(model: Path, folder: Path, seconds: list[float], repeats: int) -> dict[str, Any] | None:
+    """Measure ms-swift in a process of its own, fastest run a clip length; None where it is not installed."""
+    try:
+        found: dict[str, Any] = {"version": importlib.metadata.version("ms-swift"), "milliseconds_a_pair": {}}
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    for length in seconds:
+        command = [sys.executable, str(SWIFT), str(model), str(repeats), PROMPT, *write_clips(folder, length, 2)]
+        environment = {**os.environ, "EARWITNESS_DISABLE": "1"}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise RuntimeError(f"ms-swift failed:\n{done.stderr[-4000:]}")
+        found["milliseconds_a_pair"][f"{length:g}"] = float(done.stdout.strip().splitlines()[-1])
+    return found
+
+
+def report(
+    lengths: dict[float, dict[str, float]],
+    trained: dict[str, dict[str, float]] | None,
+    other: dict[str, Any] | None,
+) -> dict[str, Any]:
     """Return the ratios; more is better but for those over the floor."""
     named = {f"{seconds:g}": figures for seconds, figures in lengths.items()}
     five = named.get("5") or next(iter(named.values()))
@@ -241,9 +264,11 @@ def report(lengths: dict[float, dict[str, float]], trained: dict[str, dict[str, 
         "collate_ratio": each(lambda figures: figures["host"] / figures["first"]),
         "collate_ratio_memory": each(lambda figures: figures["host"] / figures["memory"]),
         "collate_ratio_disk": each(lambda figures: figures["host"] / figures["disk"]),
+        "load": os.getloadavg()[0],
+        "collate_over_floor": five["first"] / five["floor"],
+        "collate_over_floor_each": each(lambda figures: figures["first"] / figures["floor"]),
         # Three epochs, the host's default: every clip once from its file, twice from memory.
-        "collate_over_floor": (five["first"] + 2 * five["memory"]) / 3 / five["floor"],
-        "collate_over_floor_first": each(lambda figures: figures["first"] / figures["floor"]),
+        "collate_over_floor_epochs": (five["first"] + 2 * five["memory"]) / 3 / five["floor"],
         "max_abs_diff": max(figures["max_abs_diff"] for figures in named.values()),
         "milliseconds_a_pair": named,
     }
@@ -252,6 +277,12 @@ def report(lengths: dict[float, dict[str, float]], trained: dict[str, dict[str, 
         result["train_ratio"] = host["step_seconds"] / ours["step_seconds"]
         result["train_total_ratio"] = sum_seconds(host) / sum_seconds(ours)
         result["train"] = trained
+    result["swift"] = other
+    if other is not None:
+        result["swift_ratio"] = {
+            seconds: other["milliseconds_a_pair"][seconds] / (figures["tokenize"] + figures["first"])
+            for seconds, figures in named.items()
+        }
     return result
 
 
@@ -273,10 +304,14 @@ def show(result: dict[str, Any]) -> None:
     for key, words in (("", "from files"), ("_disk", "from disk cache"), ("_memory", "from memory")):
         ratios = ", ".join(f"{ratio:.0f} x at {length} s" for length, ratio in result[f"collate_ratio{key}"].items())
         print(f"collation {words}: {ratios}")
-    first = ", ".join(f"{ratio:.2f} at {length} s" for length, ratio in result["collate_over_floor_first"].items())
-    print(
-        f"over the floor of decoding and one FFT: {first} from files; {result['collate_over_floor']:.2f} over 3 epochs"
-    )
+    first = ", ".join(f"{ratio:.2f} at {length} s" for length, ratio in result["collate_over_floor_each"].items())
+    epochs = result["collate_over_floor_epochs"]
+    print(f"over the floor of decoding and one FFT: {first} from files; {epochs:.2f} over 3 epochs")
+    if result["swift"] is None:
+        print("ms-swift: not installed, not compared")
+    else:
+        ratios = ", ".join(f"{ratio:.0f} x at {length} s" for length, ratio in result["swift_ratio"].items())
+        print(f"ms-swift {result['swift']['version']} takes {ratios} what tokenising and collating from files take")
     if "train" in result:
         for side in ("host", "ours"):
             tokenize, step = result["train"][side]["tokenize_seconds"], result["train"][side]["step_seconds"]
@@ -300,8 +335,10 @@ def main() -> None:
         model = build_tiny(folder / "tiny", corpus=[PROMPT] * 4)
         sides = Sides(model)
         lengths = {seconds: compare(sides, folder, seconds, arguments.repeats) for seconds in arguments.seconds}
-        result = report(lengths, train(model, folder, arguments.steps) if arguments.steps else None)
+        trained = train(model, folder, arguments.steps) if arguments.steps else None
+        result = report(lengths, trained, swift(model, folder, arguments.seconds, arguments.repeats))
     show(result)
+    print(f"load of the machine: {result['load']:.1f} (other work slows all columns)")
     if arguments.json:
         arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
