@@ -57,7 +57,7 @@ def test_ratings_follow_their_own_severity_and_no_other() -> None:
     found = fit.check(list(fit.known_clips("test", 200, seed=99)))
     assert min(found.follows.values()) >= 0.85, found.to_json()
     assert max(found.leakage.values()) <= 0.3, found.to_json()
-    assert found.unheard <= 5  # at an SNR of about 0 dB, coloured and interrupted besides
+    assert found.unheard <= 10  # at an SNR of about 0 dB and below, coloured and interrupted besides
 
 
 def test_ratings_follow_on_real_speech_too(shared: Path) -> None:
