@@ -5,8 +5,8 @@
     python benchmarks/distillation.py
 
 A judge whose training on single clips was stopped early, and a text LLM that reads the ratings of a clip and writes
-the answer. The judge answers 1,000 clips itself; then ``examples/judge/tiny_distill.yaml`` distils, once with each
-loss. The table compares the judge before and after on 200 of those clips that it was not trained on. Finished steps are
+the answer. The judge answers 400 clips itself; then ``examples/judge/tiny_distill.yaml`` distils, with each loss.
+The table compares the judge before and after on 80 of those clips that it was not trained on. Finished steps are
 kept.
 """
 
@@ -25,7 +25,11 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "runs/demo/distill"
 UNTRAINED = ROOT / "runs/demo/untrained"
 TEMPLATE = "examples/judge/expert_ratings.jinja"
-CLIPS = 1000
+CLIPS = 400
+EXPERT_FROM = 600
+"""The judge answers the first clips; the expert learns from those after."""
+VARIANTS = (("dpo", 0.0), ("dpo", 4.0), ("kl", 0.0))
+"""distill_loss and pref_ftx."""
 
 EXPERT: dict[str, Any] = {
     "model_name_or_path": str(FOLDER / "expert_untrained"),
@@ -41,8 +45,8 @@ EXPERT: dict[str, Any] = {
     "logging_steps": 50,
     "save_strategy": "no",
     "report_to": "none",
-    "per_device_train_batch_size": 32,
-    "max_steps": 400,
+    "per_device_train_batch_size": 16,
+    "max_steps": 300,
     "learning_rate": 2.0e-3,
     "lr_scheduler_type": "cosine",
     "warmup_steps": 20,
@@ -65,13 +69,23 @@ def prepare() -> None:
     """Train judge and expert, and let the judge answer."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     if not (FOLDER / "judge/config.json").exists():
-        options = ("max_steps=250", "plot_loss=false", f"output_dir={FOLDER / 'judge'}")
+        options = ("max_steps=40", "plot_loss=false", f"output_dir={FOLDER / 'judge'}")
         command("llamafactory-cli", "train", "examples/judge/tiny_clips.yaml", *options)
     if not (FOLDER / "expert/config.json").exists():
         write_expert_data()
         (FOLDER / "expert.yaml").write_text(yaml.safe_dump(EXPERT))
         command("llamafactory-cli", "train", FOLDER / "expert.yaml")
-    data = ("--media-dir", "runs/demo/data", "--limit", str(CLIPS), "--quiet", "--device", "cpu")
+    data = (
+        "--media-dir",
+        "runs/demo/data",
+        "--limit",
+        str(CLIPS),
+        "--max-new-tokens",
+        "64",
+        "--quiet",
+        "--device",
+        "cpu",
+    )
     out = FOLDER / "preferences"
     judge = FOLDER / "judge"
     command("earwitness", "reject", judge, "demo_clips", out, *data, "--expert-template", TEMPLATE)
@@ -85,19 +99,20 @@ def write_expert_data() -> None:
     from earwitness.tiny_text import build_tiny_text
 
     build_tiny_text(FOLDER / "expert_untrained", UNTRAINED)
-    records = load_records("demo_clips", ROOT / "data", ROOT / "runs/demo/data")[CLIPS:]
+    records = load_records("demo_clips", ROOT / "data", ROOT / "runs/demo/data")[EXPERT_FROM:]
     rows = [
         {"instruction": expert_prompt(record, str(ROOT / TEMPLATE)), "output": record.response} for record in records
     ]
     write_jsonl(FOLDER / "expert_data/ratings.jsonl", rows)
-    write_json(FOLDER / "expert_data/dataset_info.json", {"ratings": {"file_name": "ratings.jsonl"}})
+    entry = {"file_name": "ratings.jsonl", "columns": {"prompt": "instruction", "response": "output"}}
+    write_json(FOLDER / "expert_data/dataset_info.json", {"ratings": entry})
 
 
-def distil(loss: str) -> tuple[dict[str, float], dict[str, float]]:
+def distil(loss: str, supervised: float) -> tuple[dict[str, float], dict[str, float]]:
     """Return the figures of evaluation before the first and after the last step."""
-    out = FOLDER / loss
+    out = FOLDER / (f"{loss}_ftx" if supervised else loss)
     if not (out / "trainer_state.json").exists():
-        options = (f"distill_loss={loss}", f"output_dir={out}")
+        options = (f"distill_loss={loss}", f"pref_ftx={supervised}", f"output_dir={out}")
         command("llamafactory-cli", "train", "examples/judge/tiny_distill.yaml", *options)
     history = json.loads((out / "trainer_state.json").read_text())["log_history"]
     evaluated = [row for row in history if "eval_kl" in row]
@@ -112,15 +127,15 @@ def main() -> None:
     prepare()
     if arguments.prepare:
         return
-    print("| loss | held-out KL(expert, judge), nats a token | margin | expert's text preferred |")
-    print("| --- | --- | --- | --- |")
-    for loss in ("dpo", "kl"):
-        before, after = distil(loss)
+    print("| distill_loss | pref_ftx | held-out KL(expert, judge), nats a token | margin | expert's text preferred |")
+    print("| --- | --- | --- | --- | --- |")
+    for loss, supervised in VARIANTS:
+        before, after = distil(loss, supervised)
         cells = [
             " -> ".join(f"{row[name]:.{digits}f}" for row in (before, after))
             for name, digits in (("eval_kl", 3), ("eval_rewards/margins", 2), ("eval_rewards/accuracies", 3))
         ]
-        print(f"| {loss} | {' | '.join(cells)} |")
+        print(f"| {loss} | {supervised:g} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":
