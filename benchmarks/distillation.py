@@ -127,13 +127,21 @@ def main() -> None:
     prepare()
     if arguments.prepare:
         return
-    print("| distill_loss | pref_ftx | held-out KL(expert, judge), nats a token | margin | expert's text preferred |")
-    print("| --- | --- | --- | --- | --- |")
+    print(
+        "| distill_loss | pref_ftx | held-out KL(expert, judge), nats a token | on its text | margin "
+        "| expert's text preferred |"
+    )
+    print("| --- | --- | --- | --- | --- | --- |")
     for loss, supervised in VARIANTS:
         before, after = distil(loss, supervised)
         cells = [
             " -> ".join(f"{row[name]:.{digits}f}" for row in (before, after))
-            for name, digits in (("eval_kl", 3), ("eval_rewards/margins", 2), ("eval_rewards/accuracies", 3))
+            for name, digits in (
+                ("eval_kl", 3),
+                ("eval_kl_chosen", 3),
+                ("eval_rewards/margins", 2),
+                ("eval_rewards/accuracies", 3),
+            )
         ]
         print(f"| {loss} | {supervised:g} | {' | '.join(cells)} |", flush=True)
 

@@ -37,7 +37,8 @@ class DistillsExpert:
             batch: the judge's inputs and, under ``expert_*``, the expert's; chosen rows before rejected ones.
             train_eval: figures of evaluation are named ``eval_*``.
 
-        Returns: the loss; the host's figures, and ``kl`` (nats a token) where judge and expert share a vocabulary.
+        Returns: the loss; the host's figures, where judge and expert share a vocabulary also ``kl`` and, over
+            the expert's text alone, ``kl_chosen`` (nats a token).
         """
         arguments = self.finetuning_args
         if arguments.expert_model is None:
@@ -51,8 +52,9 @@ class DistillsExpert:
         loss, figures = losses.mean(), {}
         if arguments.expert.shared is not None:
             with torch.set_grad_enabled(arguments.distill_loss == "kl" and torch.is_grad_enabled()):
-                divergence = token_divergence(judge, expert, arguments.expert.shared).mean()
-            figures["kl"] = divergence
+                tokens = token_divergence(judge, expert, arguments.expert.shared)
+            divergence = tokens.mean()
+            figures |= {"kl": divergence, "kl_chosen": tokens[judge.rows < judge.count // 2].mean()}
             loss = divergence if arguments.distill_loss == "kl" else loss
         if arguments.pref_ftx > 0:
             lengths = judge.lengths().chunk(2)[0]
