@@ -31,7 +31,12 @@ def data(tmp_path) -> Path:
     clips = [("a", "b"), ("b", "a"), ("a", "long"), ("b", "b")]
     rows = [{"audio_a": f"{a}.wav", "audio_b": f"{b}.wav", "aspect": "noise", "verdict": "tie"} for a, b in clips]
     sagelm = [
-        {"instruction": "<audio><audio> Which?", "output": "Tie", "audios": [f"{folder}/{a}.wav", f"{folder}/{b}.wav"]}
+        {
+            "instruction": "<audio><audio> Which?",
+            "output": "Tie",
+            "audios": [f"{folder}/{a}.wav", f"{folder}/{b}.wav"],
+            "liked": a == "a",
+        }
         for a, b in clips
     ]
     (folder / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -45,6 +50,10 @@ def data(tmp_path) -> Path:
         "host": {
             "file_name": "host.json",
             "columns": {"prompt": "instruction", "response": "output", "audios": "audios"},
+        },
+        "liked": {
+            "file_name": "host.json",
+            "columns": {"prompt": "instruction", "response": "output", "audios": "audios", "kto_tag": "liked"},
         },
     }
     (folder / "dataset_info.json").write_text(json.dumps(entries))
@@ -109,6 +118,16 @@ def test_a_row_beyond_cutoff_len_is_named(settings, tmp_path):
     last = result.stderr.strip().splitlines()[-1]
     assert f"host.json, row {LONG_ROW}: " in last
     assert "cutoff_len allows 700" in last
+
+
+def test_kto_follows_too(settings, tmp_path):
+    settings |= {"overlong_audio": "skip", "stage": "kto", "dataset": "liked", "max_steps": 1}
+    done = train(tmp_path, settings)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "1 of 4 rows skipped" in done.stderr
+    cut = train(tmp_path, settings | {"cutoff_len": 20, "overwrite_output_dir": True})
+    assert "host.json, row 1: " in cut.stderr.strip().splitlines()[-1]
+    assert "cutoff_len allows 20" in cut.stderr
 
 
 def test_an_unknown_policy_is_refused(settings):
