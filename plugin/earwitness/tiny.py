@@ -53,7 +53,7 @@ class TinyShape:
     """Sizes of a tiny judge. The default has about half a million parameters."""
 
     hidden: int = 96
-    text_layers: int = 3
+    text_layers: int = 2
     text_heads: int = 4
     text_ffn: int = 256
     tower_hidden: int = 96

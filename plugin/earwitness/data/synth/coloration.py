@@ -1,14 +1,16 @@
-"""Changes of timbre: band limits, clipping and real codecs, each worse as severity grows from 0 to 1.
+"""Changes of timbre: a narrower band, alone or with what narrow bands come with, worse as severity grows from 0 to 1.
 
-| kind | at s -> 0 | at s = 1 (geometric between, in Hz; linear, in dB) |
+Every kind loses the treble alike, from a cutoff of 5500 Hz (s -> 0) to 500 Hz (s = 1), geometric between: speech has
+little above 5500 Hz, so this is where a change begins to be heard. On top of it comes
+
+| kind | at s -> 0 | at s = 1 |
 |---|---|---|
-| muffled | low-pass at 5500 Hz | at 500 Hz |
-| thin | high-pass at 120 Hz | at 2400 Hz |
-| telephone | 100 to 5500 Hz; at s = 0.5 about 280 to 2870 Hz | 800 to 1500 Hz |
-| clipped | 6 dB of drive into the clipper | 36 dB |
-| coded | mp3, opus or amr-nb at a high rate, low-pass at 5500 Hz | at the lowest rate, at 1000 Hz |
+| muffled | nothing | |
+| telephone | high-pass at 100 Hz | at 300 Hz, geometric between |
+| clipped | 6 dB of drive into the clipper | 36 dB, linear between |
+| coded | mp3 or opus at a high rate; amr-nb where the cutoff lies within its band | at the lowest rate |
 
-They start where a change begins to be heard: speech has little above 5500 Hz and below 120 Hz.
+The common cutoff makes severities of different kinds comparable, as those of the other aspects are.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
 from earwitness.data.synth.codecs import CODECS, round_trip
 from earwitness.data.synth.levels import SAMPLING_RATE, Waveform
 
-KINDS = ("muffled", "thin", "telephone", "clipped", "coded")
+KINDS = ("muffled", "telephone", "clipped", "coded")
+CUTOFF_HZ = (5500.0, 500.0)
+TELEPHONE_LOW_HZ = (100.0, 300.0)
 CLIPPER_DRIVE_DB = (6.0, 36.0)  # above the level that clips one sample in a thousand
 
 Gain = Callable[[np.ndarray], np.ndarray]
@@ -30,7 +34,7 @@ Gain = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Coloration:
-    """One drawn coloration: an overloaded microphone, then a filter, then a codec; most kinds have one of them.
+    """One drawn coloration: an overloaded microphone, then a filter, then a codec.
 
     Attributes:
         drive_db: into the clipper, 0 for none.
@@ -60,23 +64,22 @@ class Coloration:
         return irfft(spectrum, size)[: len(sound)].astype(np.float32)
 
     def code(self, sound: Waveform) -> Waveform:
-        """Through the codec and back."""
-        return sound if self.codec is None else round_trip(sound, self.codec, self.severity)
+        """Through the codec and back; the noise that it adds beyond the band is filtered as well."""
+        return sound if self.codec is None else self.filter(round_trip(sound, self.codec, self.severity))
 
 
 def draw(kind: str, severity: float, rng: np.random.Generator) -> Coloration:
     """A coloration of a kind of ``KINDS`` with its details drawn."""
-    if kind == "muffled":
-        return Coloration(severity, gain=_low_pass(_between(5500, 500, severity)))
-    if kind == "thin":
-        return Coloration(severity, gain=_high_pass(_between(120, 2400, severity)))
+    low_pass = _low_pass(_between(*CUTOFF_HZ, severity))
     if kind == "telephone":
-        low, high = _high_pass(_between(100, 800, severity)), _low_pass(_between(5500, 1500, severity))
-        return Coloration(severity, gain=lambda hz: low(hz) * high(hz))
+        high_pass = _high_pass(_between(*TELEPHONE_LOW_HZ, severity))
+        return Coloration(severity, gain=lambda hz: high_pass(hz) * low_pass(hz))
     if kind == "clipped":
-        return Coloration(severity, drive_db=float(np.interp(severity, (0, 1), CLIPPER_DRIVE_DB)))
-    gain = _low_pass(_between(5500, 1000, severity))
-    return Coloration(severity, gain=gain, codec=str(rng.choice(list(CODECS))))
+        return Coloration(severity, drive_db=float(np.interp(severity, (0, 1), CLIPPER_DRIVE_DB)), gain=low_pass)
+    if kind == "coded":
+        names = [name for name, codec in CODECS.items() if _between(*CUTOFF_HZ, severity) < codec.rate / 2]
+        return Coloration(severity, gain=low_pass, codec=str(rng.choice(names)))
+    return Coloration(severity, gain=low_pass)
 
 
 def _between(start: float, end: float, severity: float) -> float:

@@ -1,11 +1,11 @@
 """Degrade speech at known severities of noise, coloration, discontinuity and loudness.
 
-The chain follows a call: a room (noise), microphone and codec (coloration), a line (again noise), a network
-(discontinuity), a volume control (loudness). The order and the levels keep the four apart for a listener:
+The chain follows a call: a room (noise), microphone and codec (coloration), a network (discontinuity), a volume
+control (loudness). The order and the levels keep the four apart for a listener:
 
 * the SNR is set behind the filter of the coloration, between what is left of speech and of noise: a low-pass cannot
-  hide the noise. Noise of the room passes the filter as the speech does, so it cannot hide the low-pass either; noise
-  of the line (hum, hiss) does not, as in life;
+  hide the noise. Noise passes the filter as the speech does, so it cannot hide the low-pass either: hiss behind the
+  filter would mask what the filter took, and nobody could say how much that was;
 * the level is restored to nominal after coloration and after noise, so neither changes the loudness;
 * packets are lost with speech and noise in them, while speech is heard, so a gap is heard at any SNR; level and
   noise outside the gaps stay as they are;
@@ -15,9 +15,9 @@ Severity maps, s in 0..1, where 0 leaves the sound untouched:
 
 | aspect | s -> 0 | s = 1 |
 |---|---|---|
-| noise | SNR 45 dB | SNR 0 dB, linear in s; both by BS.1770 loudness, so that kinds of noise compare |
+| noise | SNR 45 dB | SNR -5 dB, linear in s; both by BS.1770 loudness, so that kinds of noise compare |
 | coloration | see ``coloration`` | |
-| discontinuity | none of the active speech time lost | 40 % lost, linear in s |
+| discontinuity | none of the active speech time lost | 50 % lost, linear in s |
 | loudness | nominal | 30 dB below nominal, linear in s |
 
 ``overall`` is the root mean square of the four.
@@ -34,13 +34,12 @@ from earwitness.data.synth.coloration import Coloration
 from earwitness.data.synth.levels import SAMPLING_RATE, Waveform, at_loudness, noise_loudness
 
 NOMINAL_LUFS = -23.0
-NOISE_SNR_DB = (45.0, 0.0)
-LOST_SHARE = 0.4
+NOISE_SNR_DB = (45.0, -5.0)
+LOST_SHARE = 0.5
 QUIETEST_DB = -30.0
-GAP_S = {"dropouts": (0.03, 0.08), "stutter": (0.1, 0.2)}  # one gap
+GAP_S = {"dropouts": (0.04, 0.1), "stutter": (0.05, 0.1)}  # one gap of silence
 DROPOUT_PROBABILITY = 0.6  # otherwise stutter
-LOOP_S = (0.03, 0.05)  # what a stutter repeats
-HOLE_S = 0.03  # silence between the repetitions
+PACKET_S = (0.03, 0.05)  # what a stutter repeats
 
 
 @dataclass(frozen=True)
@@ -93,17 +92,13 @@ def degrade(
     if severities.coloration:
         causes["coloration"] = kind = str(streams["coloration"].choice(coloration.KINDS))
         color = coloration.draw(kind, severities.coloration, streams["coloration"])
-    room = line = np.zeros(1, np.float32)
     sound = at_loudness(color.filter(color.overload(sound)), nominal_lufs)
     active = active_samples(sound)
     if severities.noise:
         causes["noise"] = kind = str(streams["noise"].choice(list(noise.KINDS)))
-        background = noise.background(kind, sound, streams["noise"])
-        if kind in noise.LINE:
-            line = _at_snr(background, severities.noise, nominal_lufs)
-        else:
-            room = _at_snr(color.filter(background), severities.noise, nominal_lufs)
-    sound = at_loudness(at_loudness(color.code(sound + room), nominal_lufs) + line, nominal_lufs)
+        background = color.filter(noise.background(kind, sound, streams["noise"]))
+        sound = sound + _at_snr(background, severities.noise, nominal_lufs)
+    sound = at_loudness(color.code(sound), nominal_lufs)
     if severities.discontinuity:
         kind = "dropouts" if streams["discontinuity"].random() < DROPOUT_PROBABILITY else "stutter"
         causes["discontinuity"] = kind
@@ -133,7 +128,7 @@ def active_samples(speech: Waveform, below_peak_db: float = 30.0) -> np.ndarray:
 
 
 def _interrupted(sound: Waveform, active: np.ndarray, kind: str, severity: float, rng: np.random.Generator) -> Waveform:
-    """Lose ``LOST_SHARE * severity`` of the active samples: silence, or the last packet again and again."""
+    """Lose ``LOST_SHARE * severity`` of the active samples: silence, in a stutter followed by the last packet again."""
     lost = round(LOST_SHARE * severity * len(active))
     if not lost:
         return sound
@@ -145,10 +140,10 @@ def _interrupted(sound: Waveform, active: np.ndarray, kind: str, severity: float
     result = sound.copy()
     for start, length in zip(starts, lengths, strict=True):
         places = active[start : start + length]
-        if kind == "dropouts":
-            result[places] = 0
-        else:
-            first = int(places[0])
-            loop = sound[max(0, first - round(rng.uniform(*LOOP_S) * SAMPLING_RATE)) : first]
-            result[places] = np.resize(np.pad(loop, (0, round(HOLE_S * SAMPLING_RATE))), len(places))
+        result[places] = 0
+        if kind == "stutter":  # the packet before the hole is heard again after it
+            after = int(places[-1]) + 1
+            again = sound[max(0, int(places[0]) - round(rng.uniform(*PACKET_S) * SAMPLING_RATE)) : int(places[0])]
+            again = again[: len(result) - after]
+            result[after : after + len(again)] = again
     return result

@@ -74,8 +74,6 @@ KINDS: dict[str, Callable[[Waveform, np.random.Generator], Waveform]] = {
     "babble": babble,
 }
 
-LINE = ("hiss", "hum")  # made by the equipment, behind microphone and codec; the others are in the room
-
 
 def background(kind: str, speech: Waveform, rng: np.random.Generator) -> Waveform:
     """Noise of a kind of ``KINDS`` as long as the speech, its level swelling slowly by a few dB; not scaled."""
