@@ -11,7 +11,7 @@ from earwitness.errors import UserError
 
 DESCRIPTION = """\
 An expert text LLM describes clips from their ratings (mos, noi, col, dis, loud; 1 to 5, higher is better). Ratings
-that nobody has are measured by `earwitness analyze`, whose --out is a manifest and whose --json of one clip its metrics.
+that nobody has are measured by `earwitness analyze`: its --out is a manifest, its --json of one clip gives metrics.
 
 Two clips (the files of the seed: audio1_mos.txt, audio1_mos_diverse.txt, ab_test.txt, ab_test_summary.txt ...):
   earwitness caption --metrics1 a.json --metrics2 b.json --output out --base-url URL --model NAME

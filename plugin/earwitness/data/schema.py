@@ -19,7 +19,7 @@ _TEXT = {"type": "string", "minLength": 1}
 _TEXTS = {"type": "array", "items": _TEXT, "minItems": 1, "uniqueItems": True}
 _HOST_COLUMNS = (
     *("prompt", "query", "response", "history", "messages", "system", "tools", "images", "videos", "audios"),
-    *("chosen", "rejected", "kto_tag", "id"),
+    *("chosen", "rejected", "kto_tag", "expert_prompt", "id"),
 )
 _TAGS = ("role_tag", "content_tag", "user_tag", "assistant_tag", "observation_tag", "function_tag", "system_tag")
 
