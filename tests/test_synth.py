@@ -422,7 +422,7 @@ class TestCorpus:
         assert (len(clips), len(pairs)) == SPEC.long
         durations = [soundfile.info(corpus / audio).duration for audio in clips]
         assert min(durations) > 1.5
-        assert 8 < max(durations) < 41
+        assert 8 < max(durations) < 23
         assert {clip["speaker"] for clip in clips.values()} <= set(SPEAKERS["train"])
         for pair in pairs:
             assert pair["question"] == f"Say: {clips[pair['audio_a']]['sentence']}"

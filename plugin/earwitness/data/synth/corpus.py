@@ -28,7 +28,7 @@ from earwitness.files import read_rows, write_json, write_jsonl
 MANIFEST = "manifest.json"
 LONG = "long"
 """Name of the group of long training clips: sentences and voices of train, several sentences a clip."""
-LONG_SPEECH_S = (2.0, 40.0)  # log-uniform between
+LONG_SPEECH_S = (2.0, 22.0)  # log-uniform between
 CLIPS_A_PART = 50
 WAV_HEADER = 44  # bytes
 UNTOUCHED_PROBABILITY = 0.15  # of each aspect of each clip, on its own
