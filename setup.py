@@ -48,7 +48,11 @@ EXTRAS = {
     "nisqa": ["torchmetrics>=1.9,<2", "librosa>=0.11,<0.12", "requests>=2.32,<3"],
 }
 EXTRAS["dev"] = [
-    *(requirement for name in ("deepspeed", "ray", "report", "metrics", "text", "nisqa") for requirement in EXTRAS[name]),
+    *(
+        requirement
+        for name in ("deepspeed", "ray", "report", "metrics", "text", "nisqa")
+        for requirement in EXTRAS[name]
+    ),
     "hypothesis>=6.170,<7",
     "mypy>=2.4,<3",
     "pre-commit>=4.7,<5",
