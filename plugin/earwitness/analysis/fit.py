@@ -23,7 +23,7 @@ from earwitness.data.synth.degrade import Severities
 
 SEVERITIES = ("overall", "noise", "coloration", "discontinuity", "loudness")
 """What each of ``DIMENSIONS`` should follow, in the same order."""
-PENALTIES = tuple(10.0**power for power in np.arange(-1, 5, 0.5))
+PENALTIES = tuple(10 ** (half / 2) for half in range(-2, 10))
 FOLDS = 5
 EXCERPT = 40_000  # samples, 2.5 s
 FIT_SEED, CHECK_SEED = 20_240, 20_241
@@ -107,14 +107,13 @@ def fit(clips: Iterable[Known]) -> Weights:
 def _ridge(numbers: NDArray[np.float64], truth: NDArray[np.float64]) -> NDArray[np.float64]:
     """Constant and coefficients with the penalty that errs least on folds left out; the constant is free."""
     folds = np.arange(len(truth)) % FOLDS
-    errors = [
-        sum(
-            float(np.square(_predict(_solve(numbers[folds != fold], truth[folds != fold], penalty), rest) - kept).sum())
-            for fold in range(FOLDS)
-            for rest, kept in ((numbers[folds == fold], truth[folds == fold]),)
-        )
-        for penalty in PENALTIES
-    ]
+
+    def error(penalty: float, fold: int) -> float:
+        rest = folds != fold
+        weights = _solve(numbers[rest], truth[rest], penalty)
+        return float(np.square(_predict(weights, numbers[~rest]) - truth[~rest]).sum())
+
+    errors = [sum(error(penalty, fold) for fold in range(FOLDS)) for penalty in PENALTIES]
     return _solve(numbers, truth, PENALTIES[int(np.argmin(errors))])
 
 

@@ -49,7 +49,8 @@ class DistillsExpert:
         losses, chosen_rewards, rejected_rewards = self.dpo_loss(  # type: ignore[attr-defined]
             chosen, rejected, expert_chosen, expert_rejected
         )
-        loss, figures = losses.mean(), {}
+        loss = losses.mean()
+        figures: dict[str, torch.Tensor] = {}
         if arguments.expert.shared is not None:
             with torch.set_grad_enabled(arguments.distill_loss == "kl" and torch.is_grad_enabled()):
                 tokens = token_divergence(judge, expert, arguments.expert.shared)
