@@ -13,7 +13,7 @@ DATA=$RUN/data
 
 setup
 export HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_DATASETS_OFFLINE=1 WANDB_DISABLED=true DO_NOT_TRACK=1
-export EARWITNESS_AUDIO_CACHE_MB=1024   # the features of all training clips
+export EARWITNESS_AUDIO_CACHE_MB=1536   # the features of all training clips, about 1100
 
 step synth "$DATA" earwitness synth --out "$DATA"
 step check "" earwitness check --media-dir "$DATA" demo_clips demo_pairs_train demo_pairs_test

@@ -12,6 +12,8 @@ from earwitness.cli import run
 from earwitness.errors import UserError
 
 if TYPE_CHECKING:
+    from earwitness.data.records import Record
+    from earwitness.files import BadRows
     from earwitness.infer.engine import Engine
     from earwitness.infer.options import Decoding
     from earwitness.infer.run import Summary
@@ -156,7 +158,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = parser().parse_args(argv)
     from earwitness.files import BadRows
-    from earwitness.infer.datasets import load_dataset
     from earwitness.infer.options import Decoding
     from earwitness.infer.run import RunOptions, RunPaths, judge_records
 
@@ -182,14 +183,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         }
     )
     with BadRows(skip=arguments.skip_bad, log=RunPaths.of(arguments.out).folder / "skipped_rows.jsonl") as bad:
-        records = load_dataset(
-            arguments.dataset,
-            dataset_dir=arguments.dataset_dir,
-            media_dir=arguments.media_dir,
-            judge=arguments.judge,
-            limit=arguments.limit,
-            bad=bad,
-        )
+        records = load_records_of(arguments, bad)
     if bad.count:
         print(bad.summary(), file=sys.stderr)
     if arguments.ray_workers == 0 and (arguments.ray_address is not None or arguments.ray_gpus is not None):
@@ -215,6 +209,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     print(_told(summary))
     return 0
+
+
+def load_records_of(arguments: argparse.Namespace, bad: BadRows) -> list[Record]:
+    """Read the rows that the command line names."""
+    from earwitness.infer.datasets import load_dataset
+
+    return load_dataset(
+        arguments.dataset,
+        dataset_dir=arguments.dataset_dir,
+        media_dir=arguments.media_dir,
+        judge=arguments.judge,
+        limit=arguments.limit,
+        bad=bad,
+    )
 
 
 def _engine(arguments: argparse.Namespace, decoding: Decoding) -> Engine:

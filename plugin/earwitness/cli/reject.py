@@ -55,17 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from earwitness.corpus.preferences import FILE, write_preferences
     from earwitness.files import BadRows, read_rows
-    from earwitness.infer.datasets import load_dataset
 
     with BadRows(skip=arguments.skip_bad) as bad:
-        records = load_dataset(
-            arguments.dataset,
-            dataset_dir=arguments.dataset_dir,
-            media_dir=arguments.media_dir,
-            judge=arguments.judge,
-            limit=arguments.limit,
-            bad=bad,
-        )
+        records = infer.load_records_of(arguments, bad)
     folder = Path(arguments.out)
     written = write_preferences(folder, records, read_rows(folder / "predictions.jsonl"), arguments.expert_template)
     left_out = "".join(f", {count} left out {reason}" for reason, count in written.left_out.items())
