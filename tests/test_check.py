@@ -14,6 +14,7 @@ import pytest
 import soundfile
 
 from earwitness.cli.check import main
+from earwitness.data.records import load_records
 from earwitness.errors import UserError
 
 RATE = 16_000
@@ -294,6 +295,50 @@ def test_tokens_are_those_that_the_host_trains_on(folder: Folder, check: Check, 
     status, report = check("good", "--model", str(model), "--cutoff-len", str(max(lengths) - 1))
     assert status == 1
     assert ("error", "cut by cutoff_len") in {found[:2] for found in findings(report)}
+
+
+def preferences(folder: Folder, rows: list[dict[str, Any]], **entry: Any) -> None:
+    (folder.path / "preferences.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    columns = {name: name for name in ("prompt", "chosen", "rejected", "audios")}
+    folder.entries["preferences"] = {"file_name": "preferences.jsonl", "ranking": True, "columns": columns, **entry}
+    folder.save()
+
+
+def test_preferences_about_any_number_of_clips(folder: Folder, check: Check, tiny_models: dict[str, Path]) -> None:
+    one = {"prompt": "<audio>\nDescribe.", "chosen": "Clean. MOS: 4", "audios": ["0.wav"]}
+    rows = [{**one, "rejected": "Bad."}, {**one, "rejected": "I do not know, really not."}]
+    rows += [{**rows[0], "prompt": "A: <audio>\nB: <audio>", "audios": ["1.wav", "2.wav"]}]
+    preferences(folder, rows)
+    status, report = check("preferences", "--model", str(tiny_models["qwen2_5_omni"]))
+    assert (status, report["errors"], report["warnings"]) == (0, 0, 0)
+    (dataset,) = report["datasets"]
+    assert (dataset["rows"], dataset["clips"], dataset["labelled"]) == (3, 3, 0)
+    assert dataset["row_tokens"]["n"] == 3
+    assert dataset["row_tokens"]["max"] > dataset["audio_tokens"]["max"]
+    with pytest.raises(UserError, match=r"'preferences': holds preferences.*'judge' block"):
+        load_records("preferences", folder.path)
+    folder.entries["preferences"]["judge"] = {"type": "alld_mos"}
+    folder.save()
+    assert check("preferences")[0] == 0
+    with pytest.raises(UserError, match=r"row 3: the row has 2 audio\(s\), but judge 'alld_mos' hears 1"):
+        load_records("preferences", folder.path)
+    assert [record.prompt for record in load_records("preferences", folder.path, limit=2)] == [one["prompt"]] * 2
+
+
+def test_bad_preferences(folder: Folder, check: Check) -> None:
+    good = {"prompt": "<audio>", "chosen": "Clean.", "rejected": "Noisy.", "audios": ["0.wav"]}
+    rows = [good, {**good, "rejected": ""}, {**good, "prompt": "Describe."}, {**good, "audios": ["none.wav"]}]
+    rows += [good, {**good, "rejected": "Clean. "}, {"prompt": "<audio>", "audios": ["0.wav"], "rejected": "x"}]
+    preferences(folder, rows)
+    status, report = check("preferences")
+    assert status == 1
+    found = [("error", "row", 2), ("error", "row", 3), ("error", "row", 7), ("error", "clip", 4)]
+    assert findings(report) == [*found, ("warning", "repeated", 5), ("warning", "same texts", 6)]
+    assert "row 2: column 'rejected' (rejected) must hold text, but holds None" in messages(report)
+    assert "holds 0 <audio> placeholder(s)" in messages(report)
+    del folder.entries["preferences"]["columns"]["chosen"]
+    folder.save()
+    assert "the entry's columns name no 'chosen'" in messages(check("preferences")[1])
 
 
 def test_audio_alone_beyond_cutoff_len(folder: Folder, check: Check) -> None:

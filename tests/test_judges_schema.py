@@ -93,6 +93,27 @@ def test_the_readme_documents_every_field_and_judge():
             assert f"`{column}`" in text
 
 
+def test_the_tables_of_the_readme_name_exactly_what_the_schema_allows():
+    """Fields of an entry, columns, and options of converters; a name on one side alone is an error."""
+    fields, columns, _, options = (
+        {name for cell in _first_cells(table) for name in re.findall(r"`([\w.]+)`", cell)}
+        for table in re.split(r"\n\n(?!\|)", (DATA / "README.md").read_text(encoding="utf-8"))
+        if table.startswith("|")
+    )
+    entry, judge = schema()["$defs"]["entry"], schema()["$defs"]["judge"]
+    assert fields == {*entry["properties"], *(f"judge.{name}" for name in judge["properties"])}
+    assert options == set(entry["properties"]["converter"]["properties"])
+    allowed: set[str] = set()
+    for branch in entry["allOf"]:
+        mapped = branch["then"]["properties"]["columns"]
+        allowed |= set(mapped.get("properties", mapped.get("propertyNames", {}).get("enum", ())))
+    assert columns == allowed
+
+
+def _first_cells(table: str) -> list[str]:
+    return [line.split("|")[1] for line in table.splitlines()[2:]]
+
+
 def test_the_readme_of_the_templates_names_each_of_ours():
     text = (REPOSITORY / "templates/README.md").read_text(encoding="utf-8")
     for kind in JUDGE_TYPES.values():

@@ -15,6 +15,7 @@ from earwitness.audio.reading import SAMPLE_RATE
 from earwitness.data.check_labels import label_findings
 from earwitness.data.entries import HOST_FORMATTINGS, Entry, load_entries, load_entry
 from earwitness.data.findings import Finding
+from earwitness.data.preference_rows import Preference, load_preferences
 from earwitness.data.records import Record, load_records
 from earwitness.errors import UserError
 from earwitness.files import BadRows
@@ -65,7 +66,8 @@ class DatasetCheck:
 
     Attributes:
         name: of the entry.
-        records: the rows that could be read.
+        records: the rows that could be read, of questions to a judge.
+        preferences: those of preferences; a dataset has the one or the other.
         bad_rows: how many could not.
         clips: report of every distinct clip path.
         audio_tokens: of each record whose clips can all be read.
@@ -76,6 +78,7 @@ class DatasetCheck:
     name: str
     file: str = ""
     records: list[Record] = field(default_factory=list)
+    preferences: list[Preference] = field(default_factory=list)
     bad_rows: int = 0
     clips: dict[str, ClipReport] = field(default_factory=dict)
     audio_tokens: list[int] = field(default_factory=list)
@@ -87,8 +90,13 @@ class DatasetCheck:
         place = f"{self.file}, row {row}: " if row is not None else ""
         self.findings.append(Finding(level, kind, place + message, row))
 
-    def digests(self, record: Record) -> tuple[str, ...]:
-        """What each clip of a record sounds like: equal for equal sound; the path for one that cannot be read."""
+    @property
+    def rows(self) -> Sequence[Record | Preference]:
+        """Every row that could be read."""
+        return [*self.records, *self.preferences]
+
+    def digests(self, record: Record | Preference) -> tuple[str, ...]:
+        """What each clip of a row sounds like: equal for equal sound; the path for one that cannot be read."""
         return tuple(self.clips[path].digest or path for path in record.audios)
 
 
@@ -121,10 +129,10 @@ def check_datasets(names: Sequence[str], options: CheckOptions, progress: Progre
             load_entry(name, options.dataset_dir)  # says so
     checks = [_read(name, options) for name in names]
     reports = _inspect(
-        {path for check in checks for record in check.records for path in record.audios}, options, progress
+        {path for check in checks for row in check.rows for path in row.audios}, options, progress
     )
     for check in checks:
-        check.clips = {path: reports[path] for record in check.records for path in record.audios}
+        check.clips = {path: reports[path] for row in check.rows for path in row.audios}
         _check_clips(check, options)
         _check_repeats(check)
         check.findings.extend(label_findings(check.file, check.records))
@@ -139,13 +147,16 @@ def _read(name: str, options: CheckOptions) -> DatasetCheck:
         entry: Entry = load_entry(name, options.dataset_dir)
         check.file = str(entry.path(options.dataset_dir))
         bad = BadRows(skip=True, keep=1_000_000)
-        check.records = load_records(name, options.dataset_dir, options.media_dir, bad=bad)
+        if entry.ranking:
+            check.preferences = load_preferences(entry, options.dataset_dir, options.media_dir, bad)
+        else:
+            check.records = load_records(name, options.dataset_dir, options.media_dir, bad=bad)
     except UserError as error:
         check.find("error", "dataset", str(error))
         return check
     check.bad_rows = bad.count
     check.findings += [Finding("error", "row", str(error), error.row) for error in bad.first]
-    if not check.records:
+    if not check.rows:
         check.find("error", "dataset", f"{check.file}: holds no row that can be read")
     return check
 
@@ -162,9 +173,9 @@ def _inspect(paths: set[str], options: CheckOptions, progress: Progress) -> dict
 
 def _check_clips(check: DatasetCheck, options: CheckOptions) -> None:
     rows: dict[str, list[int]] = defaultdict(list)
-    for record in check.records:
-        for path in dict.fromkeys(record.audios):
-            rows[path].append(record.row)
+    for row in check.rows:
+        for path in dict.fromkeys(row.audios):
+            rows[path].append(row.row)
     shortest, longest = MIN_SAMPLES[options.family], options.max_samples
     for path, where in rows.items():
         clip = check.clips[path]
@@ -200,38 +211,42 @@ def _check_repeats(check: DatasetCheck) -> None:
             )
         if len(digests) == 2 and digests[0] == digests[1] and record.reference in ("first", "second"):
             check.find("warning", "same clips", f"A and B are the same sound, but {record.reference} wins", record.row)
+    preferred: dict[tuple[Any, ...], Preference] = {}
+    for row in check.preferences:  # one prompt with several rejected texts is as it should be
+        earlier = preferred.setdefault((row.prompt, row.chosen, row.rejected, check.digests(row)), row)
+        if earlier is not row:
+            check.find("warning", "repeated", f"is row {earlier.row} again", row.row)
+        if row.chosen.strip() == row.rejected.strip():
+            check.find("warning", "same texts", "chosen and rejected are the same text", row.row)
 
 
 def _check_tokens(check: DatasetCheck, options: CheckOptions, progress: Progress) -> None:
     readable = [
-        record
-        for record in check.records
-        if all(
-            MIN_SAMPLES[options.family] <= check.clips[path].samples <= options.max_samples for path in record.audios
-        )
+        row
+        for row in check.rows
+        if all(MIN_SAMPLES[options.family] <= check.clips[path].samples <= options.max_samples for path in row.audios)
     ]
-    for record in progress(readable, len(readable), f"tokens of {check.name}") if options.prompts else readable:
-        frames = [-(-check.clips[path].samples // HOP_LENGTH) for path in record.audios]
+    for row in progress(readable, len(readable), f"tokens of {check.name}") if options.prompts else readable:
+        frames = [-(-check.clips[path].samples // HOP_LENGTH) for path in row.audios]
         tokens = audio = sum(token_count(count, options.family) for count in frames)
         check.audio_tokens.append(audio)
         if options.prompts is not None:
-            tokens = _row_tokens(record, options.prompts)
+            tokens = _row_tokens(row, options.prompts)
             check.row_tokens.append(tokens)
         if tokens > options.cutoff_len:
             what = "tokens" if options.prompts else "audio tokens alone"
             message = (
                 f"takes {tokens} {what}, cutoff_len allows {options.cutoff_len}; raise it, or shorten clips or text"
             )
-            check.find("error", "cut by cutoff_len", message, record.row)
+            check.find("error", "cut by cutoff_len", message, row.row)
 
 
-def _row_tokens(record: Record, prompts: HostPrompts) -> int:
-    """Count what the host trains on: the prompt, and the response with the token and newline that end a turn."""
-    prompt = len(prompts.encode(record.prompt, record.audios))
-    if record.response is None:
-        return prompt
-    turn = f"{record.response}{prompts.tokenizer.eos_token}\n"
-    return prompt + len(prompts.tokenizer.encode(turn, add_special_tokens=False))
+def _row_tokens(row: Record | Preference, prompts: HostPrompts) -> int:
+    """Count what the host trains on: the prompt, and the longest response with the token and newline that end a turn."""
+    texts = [row.response] if isinstance(row, Record) else [row.chosen, row.rejected]
+    turns = [f"{text}{prompts.tokenizer.eos_token}\n" for text in texts if text is not None]
+    longest = max((len(prompts.tokenizer.encode(turn, add_special_tokens=False)) for turn in turns), default=0)
+    return len(prompts.encode(row.prompt, row.audios)) + longest
 
 
 def _check_shared(checks: list[DatasetCheck]) -> None:

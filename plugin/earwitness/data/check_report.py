@@ -34,7 +34,7 @@ def _dataset(check: DatasetCheck) -> dict[str, Any]:
     return {
         "name": check.name,
         "file": check.file,
-        "rows": len(check.records) + check.bad_rows,
+        "rows": len(check.rows) + check.bad_rows,
         "bad_rows": check.bad_rows,
         "labelled": sum(record.reference is not None for record in check.records),
         "clips": len(check.clips),

@@ -62,6 +62,7 @@ class Entry:
         judge: its judge; None for host formats without a ``judge`` block, and where each task of a format has one.
         tags: how the host's message formats name roles.
         converted: how rows of a converter's format are read; None for other formattings.
+        ranking: whether rows are preferences, a chosen and a rejected text.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Entry:
     judge: JudgeSpec | None
     tags: Mapping[str, str] = field(default_factory=dict)
     converted: Converted | None = None
+    ranking: bool = False
 
     @classmethod
     def from_info(cls, name: str, info: Any, folder: str | os.PathLike[str] = "data") -> Entry:
@@ -121,6 +123,7 @@ class Entry:
             declared=frozenset(columns),
             judge=judge,
             tags={**_TAGS, **info.get("tags", {})},
+            ranking=bool(info.get("ranking", False)),
         )
 
     @classmethod

@@ -34,16 +34,7 @@ def host_example(row: Mapping[str, Any], entry: Entry) -> Example:
         RowError: a column is missing, placeholders and clips differ in number, an aspect or label is not allowed.
     """
     judge = entry.judge or SAGELM
-    prompt, response = _alpaca(row, entry) if entry.formatting == "alpaca" else _messages(row, entry)
-    prompt = neutralize_control(prompt)
-    audios = _audios(row, entry)
-    placeholders = prompt.count(AUDIO_PLACEHOLDER)
-    if placeholders != len(audios):
-        raise RowError(
-            f"the prompt holds {placeholders} {AUDIO_PLACEHOLDER} placeholder(s), but the row has "
-            f"{len(audios)} audio(s); each clip needs one",
-            prompt,
-        )
+    prompt, audios, response = host_question(row, entry)
     if len(audios) != judge.kind.clips:
         raise RowError(
             f"the row has {len(audios)} audio(s), but judge {judge.type!r} hears {judge.kind.clips}; "
@@ -65,6 +56,25 @@ def host_example(row: Mapping[str, Any], entry: Entry) -> Example:
         mirrored=mirrored,
         meta={key: value for key, value in row.items() if key not in used},
     )
+
+
+def host_question(row: Mapping[str, Any], entry: Entry) -> tuple[str, tuple[str, ...], str | None]:
+    """Return prompt, clips and response of a row, whatever it asks.
+
+    Raises:
+        RowError: a column is missing, or placeholders and clips differ in number.
+    """
+    prompt, response = _alpaca(row, entry) if entry.formatting == "alpaca" else _messages(row, entry)
+    prompt = neutralize_control(prompt)
+    audios = _audios(row, entry)
+    placeholders = prompt.count(AUDIO_PLACEHOLDER)
+    if placeholders != len(audios):
+        raise RowError(
+            f"the prompt holds {placeholders} {AUDIO_PLACEHOLDER} placeholder(s), but the row has "
+            f"{len(audios)} audio(s); each clip needs one",
+            prompt,
+        )
+    return prompt, audios, response
 
 
 def _column(row: Mapping[str, Any], entry: Entry, key: str, required: bool = False) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 from earwitness.data.entries import load_entry
 from earwitness.data.example import Example, Reference, mirror_reference
 from earwitness.data.examples import row_to_example, training_example
-from earwitness.errors import RowError
+from earwitness.errors import RowError, UserError
 from earwitness.files import BadRows, numbered_rows
 from earwitness.judges.spec import JudgeSpec
 
@@ -84,6 +84,11 @@ def load_records(
         RowError: a row is wrong, or two rows share an id; names file, row, value and what is allowed.
     """
     entry = load_entry(name, dataset_dir)
+    if entry.ranking and entry.judge is None:
+        raise UserError(
+            f"dataset_info.json, entry {name!r}: holds preferences (\"ranking\": true), which are for training; to have "
+            "its prompts judged, say by whom in a 'judge' block, such as {\"type\": \"alld_mos\"}"
+        )
     path = entry.path(dataset_dir)
     bad = bad or BadRows()
     folder = dataset_dir if media_dir is None else media_dir

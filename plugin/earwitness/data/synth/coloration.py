@@ -7,7 +7,7 @@ little above 5500 Hz, so this is where a change begins to be heard. On top of it
 |---|---|---|
 | muffled | nothing | |
 | telephone | high-pass at 100 Hz | at 300 Hz, geometric between |
-| clipped | 6 dB of drive into the clipper | 36 dB, linear between |
+| clipped | 6 dB of drive into the clipper | 24 dB, linear between |
 | coded | mp3 or opus at a high rate; amr-nb where the cutoff lies within its band | at the lowest rate |
 
 The common cutoff makes severities of different kinds comparable, as those of the other aspects are.
@@ -27,7 +27,7 @@ from earwitness.data.synth.levels import SAMPLING_RATE, Waveform
 KINDS = ("muffled", "telephone", "clipped", "coded")
 CUTOFF_HZ = (5500.0, 500.0)
 TELEPHONE_LOW_HZ = (100.0, 300.0)
-CLIPPER_DRIVE_DB = (6.0, 36.0)  # above the level that clips one sample in a thousand
+CLIPPER_DRIVE_DB = (6.0, 24.0)  # above the level that clips one sample in a thousand
 
 Gain = Callable[[np.ndarray], np.ndarray]
 

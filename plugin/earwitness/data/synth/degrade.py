@@ -28,6 +28,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 
 import numpy as np
+from scipy.ndimage import minimum_filter1d
 
 from earwitness.data.synth import coloration, noise
 from earwitness.data.synth.coloration import Coloration
@@ -40,6 +41,7 @@ QUIETEST_DB = -30.0
 GAP_S = {"dropouts": (0.04, 0.1), "stutter": (0.05, 0.1)}  # one gap of silence
 DROPOUT_PROBABILITY = 0.6  # otherwise stutter
 PACKET_S = (0.03, 0.05)  # what a stutter repeats
+EDGE_S = 0.0025  # over which sound goes and comes: a click would fill the band that a coloration emptied
 
 
 @dataclass(frozen=True)
@@ -137,13 +139,23 @@ def _interrupted(sound: Waveform, active: np.ndarray, kind: str, severity: float
     # The kept time is cut at random places into the stretches before, between and after the gaps.
     cuts = np.sort(rng.integers(0, len(active) - lost + 1, count))
     starts = cuts + np.concatenate([[0], np.cumsum(lengths)[:-1]])
-    result = sound.copy()
+    heard, repeated = np.ones(len(sound), np.float32), np.zeros(len(sound), np.float32)
+    copy = sound.copy()
     for start, length in zip(starts, lengths, strict=True):
         places = active[start : start + length]
-        result[places] = 0
+        heard[places] = repeated[places] = 0
         if kind == "stutter":  # the packet before the hole is heard again after it
             after = int(places[-1]) + 1
             again = sound[max(0, int(places[0]) - round(rng.uniform(*PACKET_S) * SAMPLING_RATE)) : int(places[0])]
-            again = again[: len(result) - after]
-            result[after : after + len(again)] = again
-    return result
+            again = again[: len(sound) - after]
+            copy[after : after + len(again)] = again
+            heard[after : after + len(again)], repeated[after : after + len(again)] = 0, 1
+    return sound * _faded(heard) + copy * _faded(repeated)
+
+
+def _faded(gate: np.ndarray) -> np.ndarray:
+    """A gate of zeros and ones that closes over ``EDGE_S`` before each run of zeros and opens so after it."""
+    half = round(EDGE_S * SAMPLING_RATE / 2)
+    ahead = minimum_filter1d(gate, 2 * half + 1, mode="nearest")
+    ramp = np.full(2 * half + 1, 1 / (2 * half + 1), np.float32)
+    return np.convolve(np.pad(ahead, half, "edge"), ramp, "valid")

@@ -9,7 +9,7 @@ from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
 
 from earwitness.data.synth.levels import SAMPLING_RATE, Waveform
 
-LOWEST_HZ = 60.0  # below it noise costs level and is hardly heard
+LOWEST_HZ = 100.0  # below it noise costs level, is hardly heard, and codecs take it away
 
 
 def _shaped(samples: int, rng: np.random.Generator, gain: Callable[[np.ndarray], np.ndarray]) -> Waveform:

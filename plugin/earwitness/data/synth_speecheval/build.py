@@ -175,7 +175,8 @@ def scene_of(row: dict[str, Any]) -> Scene:
 
 def _assessment(row: dict[str, Any], scene: Scene) -> dict[str, Any]:
     thinking, answer = texts.assessment(scene)
-    return {**row, "score": scene.scores()["overall quality"], "thinking": thinking, "answer": answer}
+    score = scene.scores()["overall quality"]
+    return {**row, "score": score, "levels": scene.levels(), "thinking": thinking, "answer": answer}
 
 
 def _suggestion(row: dict[str, Any], scene: Scene) -> dict[str, Any]:

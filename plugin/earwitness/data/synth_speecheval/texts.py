@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from earwitness.data.synth_speecheval.truth import COMPARED, Distortion, Scene
+from earwitness.data.synth_speecheval.truth import BEST, COMPARED, Distortion, Scene
 
 _GRADES = {1: "bad", 2: "poor", 3: "fair", 4: "good", 5: "excellent"}
 _TITLES = {"overall quality": "Overall Quality", "intelligibility": "Intelligibility", "distortion": "Distortion"}
@@ -49,16 +49,22 @@ def suggestion(scene: Scene) -> tuple[str, str]:
 
 
 def comparison(first: Scene, second: Scene, preferred: Mapping[str, str]) -> tuple[str, str]:
-    """Thinking and answer of the task CompareEval."""
+    """Thinking and answer of the task CompareEval.
+
+    The thought says what is heard in each sample before it compares them, where the released outputs compare first: a
+    tiny judge cannot compare what it has not yet written down. The grades stand in a sentence, not in a field.
+    """
     lines = ["Compare the two audio samples across different quality dimensions."]
-    lines += [f"{_TITLES[name]}: {_BETTER[preferred[name]]}" for name in COMPARED]
     prose = []
     for letter, scene in (("A", first), ("B", second)):
         distortion = scene.distortion
         if distortion:
             span = f"{distortion.start:g}-{distortion.end:g} s"
             lines.append(f"Distortion Detail {letter} - Type: {distortion.kind}, Duration: {span}")
-        prose.append(f"Sample {letter} has {_where(distortion) if distortion else 'no distortion'}.")
+        grades = scene.grades()
+        lines.append(f"Sample {letter} is {', '.join(str(grades[name]) for name in COMPARED)} of {BEST}.")
+        prose.append(f"Sample {letter} has {distortion.kind if distortion else 'no distortion'}.")
+    lines += [f"{_TITLES[name]}: {_BETTER[preferred[name]]}" for name in COMPARED]
     overall = preferred["overall quality"]
     winner = {"first": "Sample A is better.", "second": "Sample B is better."}.get(
         overall, "Sample A and Sample B are similar."

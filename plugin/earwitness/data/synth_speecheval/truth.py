@@ -6,7 +6,7 @@ Severities are 0 (untouched) to 1. Impairments are severities weighed by how muc
 * Intelligibility: ``_MASKING[kind] * severity * sqrt(share)``, the root because words need their neighbours;
 * Overall Quality: the worst of ``severity * sqrt(share)`` and ``0.6 * loudness``.
 
-A score is ``5 - 4 * impairment``, rounded. Of two clips the one with the lower impairment is better, unless the two are
+A score is ``5 - 4 * impairment``, rounded; a level the same on 0 to ``BEST``. Of two clips the one with the lower impairment is better, unless the two are
 within ``TIE_BAND``.
 """
 
@@ -20,11 +20,16 @@ KINDS = ("background noise", "timbre & quality", "drop / missing", "jitter", "ar
 RATES = {"slow": (85, 115), "appropriate": (150, 190), "fast": (255, 310)}
 """Speech rates, eSpeak NG's words a minute."""
 
+HEARD = (*KINDS, "volume", "pace")
+"""What ``Scene.levels`` rates: each alone, so that a judge can learn to hear it before it learns the four tasks."""
+
+BEST = 9
 COMPARED = ("overall quality", "intelligibility", "distortion")
 TIE_BAND = 0.1
 DECISION_MARGIN = 0.25
 _MASKING = {"background noise": 0.9, "timbre & quality": 0.6, "drop / missing": 1.0, "jitter": 0.8, "artifacts": 0.7}
 LOUDNESS_WEIGHT = 0.6
+_WRONG_PACE = 0.5  # severity of a slow or fast rate, which has no degrees here
 _WORTH_SAYING = 0.3  # an impairment from which on an improvement is suggested
 
 
@@ -77,6 +82,18 @@ class Scene:
         """Score of each of ``COMPARED``, 1 to 5, higher is better."""
         return {name: 5 - round(4 * impairment) for name, impairment in self.impairments().items()}
 
+    def grades(self) -> dict[str, int]:
+        """The same on 0 to ``BEST``: fine enough that two clips with a winner differ."""
+        return {name: _level(impairment) for name, impairment in self.impairments().items()}
+
+    def levels(self) -> dict[str, int]:
+        """Level of each of ``HEARD``, 0 to ``BEST``, higher is better."""
+        severities = dict.fromkeys(HEARD, 0.0) | {"volume": self.loudness}
+        severities["pace"] = 0.0 if self.rate == "appropriate" else _WRONG_PACE
+        if self.distortion is not None:
+            severities[self.distortion.kind] = self.distortion.severity
+        return {name: _level(severity) for name, severity in severities.items()}
+
     def areas(self) -> tuple[str, ...]:
         """What should be improved, worst first; empty where nothing needs it."""
         found = []
@@ -87,6 +104,10 @@ class Scene:
         if self.rate != "appropriate":
             found.append((0.0, "pace"))
         return tuple(area for _, area in sorted(found, reverse=True))
+
+
+def _level(impairment: float) -> int:
+    return BEST - round(BEST * impairment)
 
 
 def preferences(first: Scene, second: Scene) -> dict[str, str]:
