@@ -128,9 +128,7 @@ def check_datasets(names: Sequence[str], options: CheckOptions, progress: Progre
         if name not in known:
             load_entry(name, options.dataset_dir)  # says so
     checks = [_read(name, options) for name in names]
-    reports = _inspect(
-        {path for check in checks for row in check.rows for path in row.audios}, options, progress
-    )
+    reports = _inspect({path for check in checks for row in check.rows for path in row.audios}, options, progress)
     for check in checks:
         check.clips = {path: reports[path] for row in check.rows for path in row.audios}
         _check_clips(check, options)
@@ -242,7 +240,7 @@ def _check_tokens(check: DatasetCheck, options: CheckOptions, progress: Progress
 
 
 def _row_tokens(row: Record | Preference, prompts: HostPrompts) -> int:
-    """Count what the host trains on: the prompt, and the longest response with the token and newline that end a turn."""
+    """Count what the host trains on: the prompt, and the longest response with what ends a turn."""
     texts = [row.response] if isinstance(row, Record) else [row.chosen, row.rejected]
     turns = [f"{text}{prompts.tokenizer.eos_token}\n" for text in texts if text is not None]
     longest = max((len(prompts.tokenizer.encode(turn, add_special_tokens=False)) for turn in turns), default=0)

@@ -86,8 +86,8 @@ def load_records(
     entry = load_entry(name, dataset_dir)
     if entry.ranking and entry.judge is None:
         raise UserError(
-            f"dataset_info.json, entry {name!r}: holds preferences (\"ranking\": true), which are for training; to have "
-            "its prompts judged, say by whom in a 'judge' block, such as {\"type\": \"alld_mos\"}"
+            f'dataset_info.json, entry {name!r}: holds preferences ("ranking": true), which are for training; to have '
+            'its prompts judged, say by whom in a \'judge\' block, such as {"type": "alld_mos"}'
         )
     path = entry.path(dataset_dir)
     bad = bad or BadRows()

@@ -6,8 +6,8 @@ Severities are 0 (untouched) to 1. Impairments are severities weighed by how muc
 * Intelligibility: ``_MASKING[kind] * severity * sqrt(share)``, the root because words need their neighbours;
 * Overall Quality: the worst of ``severity * sqrt(share)`` and ``0.6 * loudness``.
 
-A score is ``5 - 4 * impairment``, rounded; a level the same on 0 to ``BEST``. Of two clips the one with the lower impairment is better, unless the two are
-within ``TIE_BAND``.
+A score is ``5 - 4 * impairment``, rounded; a grade or level the same on 0 to ``BEST``. Of two clips the one with the
+lower impairment is better, unless the two are within ``TIE_BAND``.
 """
 
 from __future__ import annotations
