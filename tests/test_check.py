@@ -188,6 +188,17 @@ def test_labels_that_measure_nothing(
     assert status == any(level == "error" for level, *_ in expected)
 
 
+def test_rows_without_a_label_among_labelled_ones(folder: Folder, check: Check) -> None:
+    rows = folder.pairs("some")
+    folder.pairs("some", [{**row, "verdict": None} if at in (4, 7) else row for at, row in enumerate(rows)])
+    status, report = check("some")
+    assert (status, report["datasets"][0]["labelled"]) == (0, 10)
+    assert findings(report) == [("warning", "unlabelled", 5)]
+    assert "row 5: 2 of 12 rows have no label" in messages(report)
+    folder.pairs("none", [{**row, "verdict": ""} for row in rows])
+    assert findings(check("none")[1]) == []
+
+
 def test_one_label_for_one_aspect(folder: Folder, check: Check) -> None:
     rows = folder.pairs("aspects")
     rows += [{**row, "aspect": "loudness", "verdict": "tie"} for row in rows]

@@ -44,7 +44,7 @@ def label_findings(file: str, records: Sequence[Record]) -> list[Finding]:
     One label for all rows is an error: a judge that never listens is always right. (With an ``order_swap`` of
     "random" it is a warning, because the rows shown will differ.)
     """
-    return [*_balance(file, records), *_position(file, records)]
+    return [*_unlabelled(file, records), *_balance(file, records), *_position(file, records)]
 
 
 def _labels(record: Record) -> Iterator[tuple[str, str | float]]:
@@ -52,6 +52,15 @@ def _labels(record: Record) -> Iterator[tuple[str, str | float]]:
         yield from record.reference.items()
     elif record.reference is not None:
         yield record.aspect or "", record.reference
+
+
+def _unlabelled(file: str, records: Sequence[Record]) -> Iterator[Finding]:
+    """Rows for inference among rows for training: the host drops them from a training set."""
+    missing = [record.row for record in records if record.response is None]
+    if 0 < len(missing) < len(records):
+        several = f"{len(missing)} of {len(records)} rows have no label" if len(missing) > 1 else "has no label"
+        message = f"{file}, row {missing[0]}: {several}; training leaves such rows out"
+        yield Finding("warning", "unlabelled", message, missing[0])
 
 
 def _balance(file: str, records: Sequence[Record]) -> Iterator[Finding]:

@@ -124,7 +124,8 @@ def _audios(row: Mapping[str, Any], entry: Entry) -> tuple[str, ...]:
     audios = _column(row, entry, "audios", required=True)
     audios = [audios] if isinstance(audios, str) else audios
     if not isinstance(audios, list) or not all(isinstance(audio, str) and audio for audio in audios):
-        raise RowError(f"column {entry.columns['audios']!r} (audios) must hold paths of clips", audios)
+        column = entry.columns["audios"]
+        raise RowError(f"column {column!r} (audios) must hold paths of clips, but holds {audios!r}", audios)
     return tuple(audios)
 
 

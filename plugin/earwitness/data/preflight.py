@@ -77,9 +77,9 @@ def check_dataset(dataset_attr: Any, data_args: Any) -> None:
 
 
 def _declared_rows(dataset_attr: Any, data_args: Any) -> Iterator[Row]:
-    from earwitness.data.records import load_records
+    from earwitness.data.records import iter_records
 
-    records = load_records(
+    records = iter_records(
         dataset_attr.judge_name, data_args.dataset_dir, data_args.media_dir, limit=data_args.max_samples
     )
     for record in records:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from earwitness.data.entries import load_entry
 from earwitness.data.example import Example, Reference, mirror_reference
 from earwitness.data.examples import row_to_example, training_example
+from earwitness.data.seen_ids import SeenIds
 from earwitness.errors import RowError, UserError
 from earwitness.files import BadRows, numbered_rows
 from earwitness.judges.spec import JudgeSpec
@@ -69,7 +69,19 @@ def load_records(
     bad: BadRows | None = None,
     as_trained: bool = False,
 ) -> list[Record]:
-    """Read a dataset of ``dataset_info.json`` as records.
+    """Read all records of a dataset; as ``iter_records``, which see."""
+    return list(iter_records(name, dataset_dir, media_dir, limit, bad, as_trained))
+
+
+def iter_records(
+    name: str,
+    dataset_dir: str | os.PathLike[str] = "data",
+    media_dir: str | os.PathLike[str] | None = None,
+    limit: int | None = None,
+    bad: BadRows | None = None,
+    as_trained: bool = False,
+) -> Iterator[Record]:
+    """Yield the records of a dataset of ``dataset_info.json``, in bounded memory for files of any size.
 
     Args:
         name: of the entry: ours, a converter's format, or the host's alpaca, sharegpt and openai with audios.
@@ -93,30 +105,27 @@ def load_records(
     bad = bad or BadRows()
     folder = dataset_dir if media_dir is None else media_dir
     to_example = training_example if as_trained else row_to_example
-    records: list[Record] = []
-    rows_by_id: dict[str, int] = {}
+    seen, repeats = SeenIds(), SeenIds()
+    found = 0
     converter = None if entry.converted is None else entry.converted.format
-    repeats: Counter[str] = Counter()
     for number, row in numbered_rows(path, bad, converter.reading if converter else "rows"):
-        if limit is not None and len(records) >= limit:
+        if limit is not None and found >= limit:
             break
         try:
             example = to_example(row, entry)
             if converter and converter.repeats and example.id is not None:
-                repeats[example.id] += 1
-                if repeats[example.id] > 1:
-                    example = replace(example, id=f"{example.id}#{repeats[example.id]}")
+                times = repeats.count(example.id, number)
+                if times > 1:
+                    example = replace(example, id=f"{example.id}#{times}")
             record = _record(example, name, number, folder)
-            if record.id in rows_by_id:
-                raise RowError(
-                    f"id {record.id!r} is already that of row {rows_by_id[record.id]}; ids must differ", record.id
-                )
+            earlier = seen.add(record.id, number)
+            if earlier is not None:
+                raise RowError(f"id {record.id!r} is already that of row {earlier}; ids must differ", record.id)
         except RowError as error:
             bad.add(error.at(path, number))
             continue
-        rows_by_id[record.id] = number
-        records.append(record)
-    return records
+        found += 1
+        yield record
 
 
 def _record(example: Example, dataset: str, row: int, media_dir: str | os.PathLike[str]) -> Record:

@@ -78,7 +78,8 @@ class _SpeechRow:
     def _audio(self, key: str) -> str:
         value = self._cell(key, required=True)
         if not isinstance(value, str):
-            raise RowError(f"column {self.entry.columns[key]!r} ({key}) must hold the path of a clip", value)
+            column = self.entry.columns[key]
+            raise RowError(f"column {column!r} ({key}) must hold the path of a clip, but holds {value!r}", value)
         return value
 
     def _aspect(self) -> str | None:
