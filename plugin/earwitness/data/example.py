@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from earwitness.judges import parse
@@ -14,6 +15,19 @@ from earwitness.judges.spec import JudgeSpec
 
 Reference = str | float | dict[str, str | float]
 """A canonical verdict, a score, or for judges of several aspects the value of each."""
+
+Mirror = Callable[[], str | None]
+"""Gives the response for the clips in the other order; None for one clip, unlabelled rows and texts that cannot be
+turned around safely."""
+
+
+def _itself(text: str | None) -> str | None:
+    return text
+
+
+def as_mirror(text: str | None) -> Mirror:
+    """Return the mirror that gives a text that is there already. It can be pickled, as lambdas cannot."""
+    return partial(_itself, text)
 
 
 @dataclass(frozen=True)
@@ -28,8 +42,7 @@ class Example:
         audios: paths as they stand in the row.
         reference: the truth, None for unlabelled rows.
         response: the training target, None for unlabelled rows.
-        mirrored: the response for the clips in the other order; None for one clip, unlabelled rows and texts that
-            cannot be turned around safely.
+        mirror: writes the response for the clips in the other order, on demand, since few readers need it.
         meta: every column that the judge does not read.
     """
 
@@ -40,7 +53,7 @@ class Example:
     audios: tuple[str, ...]
     reference: Reference | None = None
     response: str | None = None
-    mirrored: str | None = None
+    mirror: Mirror = field(default=as_mirror(None), repr=False, compare=False)
     meta: dict[str, Any] = field(default_factory=dict, hash=False)
 
     @property
@@ -58,8 +71,8 @@ class Example:
             self,
             audios=self.audios[::-1],
             reference=mirror_reference(self.reference, len(self.audios)),
-            response=self.mirrored,
-            mirrored=self.response,
+            response=self.mirror(),
+            mirror=as_mirror(self.response),
         )
 
 

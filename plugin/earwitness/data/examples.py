@@ -44,11 +44,12 @@ def training_example(row: Mapping[str, Any], entry: Entry) -> Example:
     drawn = hashlib.sha256(f"order {example.id or example.digest}".encode()).digest()[0] % 2 == 1
     if order == "none" or (order == "random" and not drawn):
         return example
-    if example.response is not None and example.mirrored is None:
+    swapped = example.swapped()
+    if example.response is not None and swapped.response is None:
         names = " and ".join(map(repr, example.judge.clip_names))
         raise RowError(
             f"order_swap {order!r} shows this row as B, A, but its rationale or thinking cannot be turned around "
             f"safely; name the clips {names} in it, or set order_swap to 'none'",
             example.response,
         )
-    return example.swapped()
+    return swapped

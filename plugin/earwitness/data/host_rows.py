@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from earwitness.data.entries import Entry
-from earwitness.data.example import Example, Reference, cell, stated_reference
+from earwitness.data.example import Example, Reference, as_mirror, cell, stated_reference
 from earwitness.errors import RowError
 from earwitness.judges import parse
 from earwitness.judges.answers import mirror_answer
@@ -53,7 +53,7 @@ def host_example(row: Mapping[str, Any], entry: Entry) -> Example:
         audios=audios,
         reference=reference,
         response=response,
-        mirrored=mirrored,
+        mirror=as_mirror(mirrored),
         meta={key: value for key, value in row.items() if key not in used},
     )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from earwitness.data.entries import load_entry
-from earwitness.data.example import Example, Reference, mirror_reference
+from earwitness.data.example import Example, Mirror, Reference, as_mirror, mirror_reference
 from earwitness.data.examples import row_to_example, training_example
 from earwitness.data.seen_ids import SeenIds
 from earwitness.errors import RowError, UserError
@@ -32,6 +32,7 @@ class Record:
         reference: canonical verdict, "real" or "fake", score, or aspect to score; None for unlabelled rows.
         response: the text a judge is trained to answer, None for unlabelled rows.
         meta: every column that the judge does not read: language, source, systems.
+        mirror: writes the response for the clips in the other order.
     """
 
     id: str
@@ -44,7 +45,7 @@ class Record:
     reference: Reference | None = None
     response: str | None = None
     meta: dict[str, Any] = field(default_factory=dict, hash=False)
-    mirrored_response: str | None = field(default=None, repr=False)
+    mirror: Mirror = field(default=as_mirror(None), repr=False, compare=False)
 
     def swapped(self) -> Record:
         """Return the same question with A and B in each other's place.
@@ -56,8 +57,8 @@ class Record:
             self,
             audios=self.audios[::-1],
             reference=mirror_reference(self.reference, len(self.audios)),
-            response=self.mirrored_response,
-            mirrored_response=self.response,
+            response=self.mirror(),
+            mirror=as_mirror(self.response),
         )
 
 
@@ -140,7 +141,7 @@ def _record(example: Example, dataset: str, row: int, media_dir: str | os.PathLi
         reference=example.reference,
         response=example.response,
         meta=example.meta,
-        mirrored_response=example.mirrored,
+        mirror=example.mirror,
     )
 
 

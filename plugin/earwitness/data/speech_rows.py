@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from earwitness.data.entries import Entry
-from earwitness.data.example import Example, Reference, cell, stated_reference
+from earwitness.data.example import Example, Reference, as_mirror, cell, stated_reference
 from earwitness.errors import RowError
 from earwitness.judges import answers, prompts
 from earwitness.judges.kinds import CLIP_COLUMNS
@@ -39,10 +40,10 @@ class _SpeechRow:
         meta = self._meta()
         reference, answer, rationale = self._answer()
         thinking = neutralize(self._text("thinking") or "")
-        mirrored = None
+        mirror = as_mirror(None)
         if answer is not None and judge.kind.clips == 2:
             verdict = None if judge.kind.target == "text" else str(reference)
-            mirrored = answers.mirror_answer(judge, verdict, rationale, thinking)
+            mirror = partial(answers.mirror_answer, judge, verdict, rationale, thinking)
         response = None if answer is None else answers.respond(judge, answer, thinking)
         if response is not None:
             reference = self._checked(response, reference)
@@ -54,7 +55,7 @@ class _SpeechRow:
             audios=audios,
             reference=reference,
             response=response,
-            mirrored=mirrored,
+            mirror=mirror,
             meta=meta,
         )
 
