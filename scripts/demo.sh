@@ -16,10 +16,11 @@ export HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_DATASETS_OFFLINE=1 WANDB_DISAB
 export EARWITNESS_AUDIO_CACHE_MB=1536   # the features of all training clips, about 1100
 
 step synth "$DATA" earwitness synth --out "$DATA"
-step check "" earwitness check --media-dir "$DATA" demo_clips demo_pairs_train demo_pairs_test
+step check "" earwitness check --media-dir "$DATA" demo_clips demo_pairs_train demo_pairs_long demo_pairs_test
 step untrained "$RUN/untrained" earwitness tiny --out "$RUN/untrained" --dataset demo_clips demo_pairs_train
 step train_clips "$RUN/clips" llamafactory-cli train examples/judge/tiny_clips.yaml
-step train_pairs "$RUN/judge" llamafactory-cli train examples/judge/tiny_sft.yaml
+step train_pairs "$RUN/pairs" llamafactory-cli train examples/judge/tiny_sft.yaml
+step train_long "$RUN/judge" llamafactory-cli train examples/judge/tiny_long.yaml
 step infer "$RUN/test.jsonl" bash scripts/my_infer/infer.sh "$RUN/judge" demo_pairs_test "$RUN/test.jsonl" \
     --media-dir "$DATA" --orders both --max-new-tokens 128
 # A model with random weights writes no verdict: a few tokens show it, and every row is counted as unscored.

@@ -25,6 +25,14 @@ def main(argv: Sequence[str]) -> int:
         parser.add_argument(
             f"--{name}", nargs=3, type=int, metavar=metavar, default=default, help=f"{name} in each split"
         )
+    parser.add_argument(
+        "--long",
+        nargs=2,
+        type=int,
+        metavar=("CLIPS", "PAIRS"),
+        default=(96, 320),
+        help="long clips for training, and pairs of them",
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of every draw")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes; the result is the same")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -32,9 +40,10 @@ def main(argv: Sequence[str]) -> int:
 
     from earwitness.data.synth.corpus import CorpusSpec, build
 
-    spec = CorpusSpec(tuple(options.clips), tuple(options.pairs), options.seed)
+    spec = CorpusSpec(tuple(options.clips), tuple(options.pairs), tuple(options.long), options.seed)
     out = build(spec, options.out, options.jobs, progress=not options.quiet)
-    print(f"{out}: {sum(spec.clips)} clips, {sum(spec.pairs)} pairs")
+    clips, pairs = (sum(counts) for counts in zip(*spec.groups.values(), strict=True))
+    print(f"{out}: {clips} clips, {pairs} pairs")
     return 0
 
 

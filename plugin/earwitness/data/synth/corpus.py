@@ -26,6 +26,9 @@ from earwitness.errors import UserError
 from earwitness.files import read_rows, write_json, write_jsonl
 
 MANIFEST = "manifest.json"
+LONG = "long"
+"""Name of the group of long training clips: sentences and voices of train, several sentences a clip."""
+LONG_SPEECH_S = (2.0, 40.0)
 CLIPS_A_PART = 50
 WAV_HEADER = 44  # bytes
 UNTOUCHED_PROBABILITY = 0.15  # of each aspect of each clip, on its own
@@ -39,19 +42,28 @@ class CorpusSpec:
 
     Attributes:
         clips, pairs: number in train, val and test.
+        long: number of long clips for training, and of pairs of them, which come with a question.
         seed: of every draw.
     """
 
     clips: tuple[int, int, int]
     pairs: tuple[int, int, int]
+    long: tuple[int, int] = (0, 0)
     seed: int = 0
 
     def __post_init__(self) -> None:
         for name, counts in (("clips", self.clips), ("pairs", self.pairs)):
             if len(counts) != len(SPLITS) or min(counts) < 0:
                 raise UserError(f"{name}: {list(counts)}; three counts of 0 or more, for {', '.join(SPLITS)}")
+        if len(self.long) != 2 or min(self.long) < 0:
+            raise UserError(f"long: {list(self.long)}; two counts of 0 or more, of clips and of pairs")
         if self.seed < 0:
             raise UserError(f"seed: {self.seed}; must be 0 or more")
+
+    @property
+    def groups(self) -> dict[str, tuple[int, int]]:
+        """Name of each group of clips -> number of its clips and of its pairs."""
+        return {**dict(zip(SPLITS, zip(self.clips, self.pairs, strict=True), strict=True)), LONG: self.long}
 
 
 @dataclass(frozen=True)
@@ -70,7 +82,7 @@ class Part:
 def build(spec: CorpusSpec, out: str | os.PathLike[str], jobs: int = 2, progress: bool = True) -> Path:
     """Make the corpus under ``out``, or what is still missing of it.
 
-    Writes ``audio/<split>/*.wav`` (16 kHz, 16 bit, mono), ``clips_<split>.jsonl``, ``pairs_<split>.jsonl`` and, last,
+    Writes ``audio/<group>/*.wav`` (16 kHz, 16 bit, mono), ``clips_<group>.jsonl``, ``pairs_<group>.jsonl`` and, last,
     a manifest with ``"complete": true``. A second call with the same spec does nothing; after an interruption it
     continues. The bytes depend on the spec alone, not on ``jobs`` or on interruptions.
 
@@ -92,7 +104,7 @@ def build(spec: CorpusSpec, out: str | os.PathLike[str], jobs: int = 2, progress
                 f"{out / MANIFEST}: {out} holds a corpus made with other parameters or by another version "
                 f"({'; '.join(differences)}); remove the folder or choose another --out"
             )
-        tables = [out / f"{kind}_{split}.jsonl" for kind in ("clips", "pairs") for split in SPLITS]
+        tables = [out / f"{kind}_{group}.jsonl" for kind in ("clips", "pairs") for group in spec.groups]
         if (
             present["complete"]
             and all(map(Path.is_file, tables))
@@ -102,13 +114,18 @@ def build(spec: CorpusSpec, out: str | os.PathLike[str], jobs: int = 2, progress
     write_json(out / MANIFEST, manifest)
     missing = [part for part in _parts(spec) if not _is_whole(out, part)]
     done = sum(part.stop - part.start for part in _parts(spec)) - sum(part.stop - part.start for part in missing)
-    with tqdm(total=sum(spec.clips), initial=done, unit="clip", desc="synth", disable=not progress) as bar:
+    total = sum(clips for clips, _ in spec.groups.values())
+    with tqdm(total=total, initial=done, unit="clip", desc="synth", disable=not progress) as bar:
         for part in _make(missing, out, spec.seed, jobs):
             bar.update(part.stop - part.start)
-    for split, pairs in zip(SPLITS, spec.pairs, strict=True):
-        clips = [row for part in _parts(spec) if part.split == split for row in read_rows(_part_file(out, part))]
-        write_jsonl(out / f"clips_{split}.jsonl", clips)
-        write_jsonl(out / f"pairs_{split}.jsonl", make_pairs(clips, pairs, split, spec.seed))
+    for group, (_, count) in spec.groups.items():
+        clips = [row for part in _parts(spec) if part.split == group for row in read_rows(_part_file(out, part))]
+        pairs = make_pairs(clips, count, group, spec.seed)
+        if group == LONG:
+            asked = {clip["audio"]: clip["sentence"] for clip in clips}
+            pairs = [{**pair, "question": f"Say: {asked[pair['audio_a']]}"} for pair in pairs]
+        write_jsonl(out / f"clips_{group}.jsonl", clips)
+        write_jsonl(out / f"pairs_{group}.jsonl", pairs)
     write_json(out / MANIFEST, {**manifest, "complete": True})
     for path in out.rglob(".*"):
         if _TEMPORARY.fullmatch(path.name):  # left by a run that was killed
@@ -146,8 +163,8 @@ def _manifest(out: Path) -> dict[str, Any] | None:
 
 def _parts(spec: CorpusSpec) -> list[Part]:
     return [
-        Part(split, start, min(start + CLIPS_A_PART, count))
-        for split, count in zip(SPLITS, spec.clips, strict=True)
+        Part(group, start, min(start + CLIPS_A_PART, count))
+        for group, (count, _) in spec.groups.items()
         for start in range(0, count, CLIPS_A_PART)
     ]
 
@@ -216,17 +233,24 @@ def make_part(part: Part, out: Path, seed: int) -> None:
 def make_clip(split: str, index: int, seed: int) -> tuple[dict[str, Any], np.ndarray]:
     """One clip of the corpus: its row and its waveform, (samples,), 16 kHz. Depends on the arguments only."""
     from earwitness.data.synth.degrade import Severities, degrade
-    from earwitness.data.synth.source import record
+    from earwitness.data.synth.levels import SAMPLING_RATE
+    from earwitness.data.synth.source import SPEECH_S, record
     from earwitness.data.synth.voices import Voice, speak
 
-    rng = np.random.default_rng(np.random.SeedSequence([seed, SPLITS.index(split), index]))
+    rng = np.random.default_rng(np.random.SeedSequence([seed, (*SPLITS, LONG).index(split), index]))
     language = LANGUAGES[index % len(LANGUAGES)]
-    choices = sentences(language, split)
+    source = "train" if split == LONG else split
+    choices = sentences(language, source)
     number = int(rng.integers(len(choices)))
-    voice = Voice.draw(language, split, rng)
+    voice = Voice.draw(language, source, rng)
+    speech, seconds = speak(choices[number].reading, voice), SPEECH_S
+    if split == LONG:
+        seconds = (float(rng.uniform(*LONG_SPEECH_S)),) * 2
+        while len(speech) < seconds[0] * SAMPLING_RATE:
+            speech = np.append(speech, speak(choices[int(rng.integers(len(choices)))].reading, voice))
     untouched = rng.random(4) < UNTOUCHED_PROBABILITY
     severities = Severities(*(float(value) for value in np.where(untouched, 0, np.round(rng.random(4), 4))))
-    clean = record(speak(choices[number].reading, voice), rng)
+    clean = record(speech, rng, seconds)
     degraded = degrade(clean, severities, rng)
     table = {**asdict(severities), "overall": round(severities.overall, 4)}
     row = {

@@ -19,7 +19,7 @@ ROOM_DIRECT_DB = (6.0, 20.0)  # direct sound above the reverberation
 REFERENCE_LUFS = -23.0
 
 
-def record(speech: Waveform, rng: np.random.Generator) -> Waveform:
+def record(speech: Waveform, rng: np.random.Generator, speech_seconds: tuple[float, float] = SPEECH_S) -> Waveform:
     """A clean but plausible recording of dry synthetic speech, at ``REFERENCE_LUFS``.
 
     None of this counts as a degradation: floor, room and equalisation stay below the least severity of any aspect
@@ -28,8 +28,9 @@ def record(speech: Waveform, rng: np.random.Generator) -> Waveform:
     Args:
         speech: dry speech, (samples,), 16 kHz.
         rng: the draws; the same state gives the same recording.
+        speech_seconds: between how much and how much of the speech is kept, where there is as much.
     """
-    speech = _excerpt(speech, rng)
+    speech = _excerpt(speech, rng.uniform(*speech_seconds), rng)
     lead, trail = (max(0, round(seconds * SAMPLING_RATE)) for seconds in rng.uniform(*SILENCE_S, 2))
     padded = np.pad(speech + _breath(speech, rng), (lead, trail))
     size = next_fast_len(len(padded) + round(ROOM_RT60_S[1] * SAMPLING_RATE), real=True)
@@ -41,9 +42,9 @@ def record(speech: Waveform, rng: np.random.Generator) -> Waveform:
     return recorded + _floor(len(recorded), rng)
 
 
-def _excerpt(speech: Waveform, rng: np.random.Generator) -> Waveform:
+def _excerpt(speech: Waveform, seconds: float, rng: np.random.Generator) -> Waveform:
     """A stretch of the speech with 10 ms fades, or all of it where it is short."""
-    length = round(rng.uniform(*SPEECH_S) * SAMPLING_RATE)
+    length = round(seconds * SAMPLING_RATE)
     start = round(rng.random() * max(0, len(speech) - length))
     excerpt = speech[start : start + length].copy()
     fade = np.linspace(0, 1, SAMPLING_RATE // 100, dtype=np.float32)
