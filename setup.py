@@ -110,6 +110,7 @@ setup(
         "aiohttp>=3.14,<4",
         "huggingface-hub>=1.33,<2",
         "jinja2>=3.1.6,<4",
+        "jsonschema>=4.26,<5",
         "packaging>=24",
         "pyarrow>=20",
         "tokenizers>=0.22,<0.23",

@@ -188,6 +188,25 @@ def test_labels_that_measure_nothing(
     assert status == any(level == "error" for level, *_ in expected)
 
 
+def test_the_whole_dataset_info_is_validated(folder: Folder, check: Check) -> None:
+    folder.pairs("good")
+    folder.pairs("typo")
+    folder.entries["typo"]["num_samples"] = 0
+    folder.entries["other"] = {"file_name": "x.jsonl", "formating": "alpaca"}
+    folder.save()
+    status, report = check("good")
+    assert (status, report["errors"], report["warnings"]) == (0, 0, 2)
+    assert "entry 'other'" in report["other_problems"][1]
+    assert "'formating' was unexpected" in report["other_problems"][1]
+    status, report = check("typo")
+    assert status == 1
+    assert findings(report) == [("error", "entry", None)]
+    folder.entries["typo"] = {**folder.entries["good"], "judge": {"type": "nobody"}}
+    folder.save()
+    status, report = check("typo")
+    assert [found[1] for found in findings(report)] == ["dataset"]  # said once
+
+
 def test_rows_without_a_label_among_labelled_ones(folder: Folder, check: Check) -> None:
     rows = folder.pairs("some")
     folder.pairs("some", [{**row, "verdict": None} if at in (4, 7) else row for at, row in enumerate(rows)])

@@ -7,8 +7,9 @@ import shutil
 import pytest
 from conftest import REPOSITORY
 
+from earwitness.data.entries import load_entries
 from earwitness.data.records import load_records
-from earwitness.data.schema import check_dataset_info, problems_of, schema
+from earwitness.data.schema import problems_of, schema
 from earwitness.errors import UserError
 from earwitness.judges import parse
 from earwitness.judges.registry import JUDGE_TYPES
@@ -29,7 +30,7 @@ def test_the_schema_is_one():
 
 
 def test_the_shipped_entries_are_right():
-    check_dataset_info(DATA)
+    assert problems_of(load_entries(DATA)) == {}
     entries = json.loads((DATA / "dataset_info.json").read_text(encoding="utf-8"))
     assert {"test_semantic", "test_acoustic", "demo_clips", "demo_pairs_train", "demo_pairs_test"} <= entries.keys()
 
@@ -54,7 +55,7 @@ def test_the_shipped_entries_are_right():
     ],
 )
 def test_right_entries_have_no_problems(entry):
-    assert problems_of({"mine": entry}) == []
+    assert problems_of({"mine": entry}) == {}
 
 
 @pytest.mark.parametrize(
@@ -71,16 +72,17 @@ def test_right_entries_have_no_problems(entry):
     ],
 )
 def test_wrong_entries_are_named(entry, named):
-    (problem,) = problems_of({"right": PAIRS, "mine": entry})
+    ((problem, *_),) = problems_of({"right": PAIRS, "mine": entry}).values()
     for part in (*named, "'mine'"):
         assert part in problem
 
 
-def test_all_problems_of_a_file_are_shown_together(tmp_path):
-    entries = {"one": {**PAIRS, "judge": {"type": "x"}}, "two": {**PAIRS, "columns": {"y": "z"}}}
-    (tmp_path / "dataset_info.json").write_text(json.dumps(entries), encoding="utf-8")
-    with pytest.raises(UserError, match=r"2 problem\(s\).*'one'.*'two'"):
-        check_dataset_info(tmp_path)
+def test_all_problems_of_a_file_are_found_together():
+    entries = {"one": {**PAIRS, "judge": {"type": "x"}}, "two": {**PAIRS, "columns": {"y": "z"}}, "right": PAIRS}
+    problems = problems_of(entries)
+    assert list(problems) == ["one", "two"]
+    assert "entry 'one'" in problems["one"][0]
+    assert "entry 'two'" in problems["two"][0]
 
 
 def test_the_readme_documents_every_field_and_judge():
@@ -132,7 +134,7 @@ def test_the_tutorial_works_as_it_is_printed(tmp_path, monkeypatch):
     (tmp_path / "my_templates/pace.jinja").write_text(template, encoding="utf-8")
     (tmp_path / "dataset_info.json").write_text(f"{{{entry}}}", encoding="utf-8")
     (tmp_path / "pace.csv").write_text("left,right,faster,speaker\na.wav,b.wav,R,Anna\n", encoding="utf-8")
-    check_dataset_info(tmp_path)
+    assert problems_of(load_entries(tmp_path)) == {}
     (record,) = load_records("pace", tmp_path)
     assert record.prompt == (
         "Sample A: <audio>\nSample B: <audio>\nAnna reads the same text twice. Which sample is faster? Answer A or B."

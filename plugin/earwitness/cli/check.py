@@ -11,10 +11,10 @@ from typing import Any
 from earwitness.errors import UserError
 
 DESCRIPTION = """\
-Read every row of DATASET (names in dataset_info.json) and every clip, and report what is missing, broken, silent,
-clipped, too short or too long, repeated, shared between training and test sets (also under another name or in another
-lossless format), labels out of the menu, placeholders that do not match, rows that cutoff_len would cut, the balance of
-labels and positions, and how long clips and rows are.
+Validate dataset_info.json, read every row of DATASET (names in it) and every clip, and report what is missing, broken,
+silent, clipped, too short or too long, repeated, shared between training and test sets (also under another name or in
+another lossless format), labels out of the menu, placeholders that do not match, rows that cutoff_len would cut, the
+balance of labels and positions, and how long clips and rows are.
 
 Exit status: 0 nothing is wrong or warnings only, 1 errors, 2 a dataset does not exist.
 """
@@ -64,12 +64,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError("earwitness check: name datasets, or give --all for every one with audio")
     if arguments.jobs is not None and arguments.jobs < 1:
         raise UserError(f"--jobs is {arguments.jobs}; must be 1 or more")
-    from earwitness.data.check import audio_datasets, check_datasets
+    from earwitness.data.check import audio_datasets, check_datasets, other_problems
     from earwitness.data.check_report import to_json, to_text
 
     names, skipped = audio_datasets(arguments.dataset_dir) if arguments.all else (arguments.datasets, [])
     checks = check_datasets(list(dict.fromkeys(names)), _options(arguments), _progress)
-    report = to_json(checks, skipped)
+    report = to_json(checks, skipped, other_problems(names, arguments.dataset_dir))
     print(json.dumps(report, ensure_ascii=False, indent=2) if arguments.json else to_text(report))
     return 1 if report["errors"] else 0
 

@@ -17,6 +17,7 @@ from earwitness.data.entries import HOST_FORMATTINGS, Entry, load_entries, load_
 from earwitness.data.findings import Finding
 from earwitness.data.preference_rows import Preference, load_preferences
 from earwitness.data.records import Record, load_records
+from earwitness.data.schema import problems_of
 from earwitness.errors import UserError
 from earwitness.files import BadRows
 
@@ -117,6 +118,16 @@ def audio_datasets(dataset_dir: str | os.PathLike[str]) -> tuple[list[str], list
     return with_audio, others
 
 
+def other_problems(names: Sequence[str], dataset_dir: str | os.PathLike[str]) -> list[str]:
+    """Say what is wrong with the entries of ``dataset_info.json`` that are not among ``names``.
+
+    Raises:
+        UserError: ``dataset_info.json`` cannot be read.
+    """
+    others = {name: entry for name, entry in load_entries(dataset_dir).items() if name not in names}
+    return [problem for problems in problems_of(others).values() for problem in problems]
+
+
 def check_datasets(names: Sequence[str], options: CheckOptions, progress: Progress) -> list[DatasetCheck]:
     """Read every row and clip of some datasets and report on each, and on what they share.
 
@@ -128,6 +139,7 @@ def check_datasets(names: Sequence[str], options: CheckOptions, progress: Progre
         if name not in known:
             load_entry(name, options.dataset_dir)  # says so
     checks = [_read(name, options) for name in names]
+    _check_entries(checks, problems_of({name: known[name] for name in names}))
     reports = _inspect({path for check in checks for row in check.rows for path in row.audios}, options, progress)
     for check in checks:
         check.clips = {path: reports[path] for row in check.rows for path in row.audios}
@@ -137,6 +149,15 @@ def check_datasets(names: Sequence[str], options: CheckOptions, progress: Progre
         _check_tokens(check, options, progress)
     _check_shared(checks)
     return checks
+
+
+def _check_entries(checks: list[DatasetCheck], problems: Mapping[str, list[str]]) -> None:
+    """Add what the schema says of each entry and reading it did not."""
+    for check in checks:
+        known = {finding.message for finding in check.findings}
+        for problem in problems.get(check.name, ()):
+            if problem not in known:
+                check.find("error", "entry", problem)
 
 
 def _read(name: str, options: CheckOptions) -> DatasetCheck:

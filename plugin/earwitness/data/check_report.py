@@ -16,14 +16,21 @@ SHOWN = 10
 SHOWN_LABELS = 12
 
 
-def to_json(checks: Sequence[DatasetCheck], skipped: Sequence[str]) -> dict[str, Any]:
-    """Return the whole check as plain data; durations in seconds, shares in 0..1, undefined figures ``None``."""
+def to_json(checks: Sequence[DatasetCheck], skipped: Sequence[str], other_problems: Sequence[str]) -> dict[str, Any]:
+    """Return the whole check as plain data; durations in seconds, shares in 0..1, undefined figures ``None``.
+
+    Args:
+        checks: of the datasets.
+        skipped: names of entries that were not to be checked.
+        other_problems: of entries of ``dataset_info.json`` that were not asked for; warnings.
+    """
     datasets = [_dataset(check) for check in checks]
     return {
         "datasets": datasets,
         "skipped": list(skipped),
+        "other_problems": list(other_problems),
         "errors": sum(dataset["errors"] for dataset in datasets),
-        "warnings": sum(dataset["warnings"] for dataset in datasets),
+        "warnings": sum(dataset["warnings"] for dataset in datasets) + len(other_problems),
     }
 
 
@@ -83,6 +90,8 @@ def to_text(report: dict[str, Any]) -> str:
         lines += [*_dataset_lines(dataset), ""]
     if report["skipped"]:
         lines.append(f"not checked (no audio, or not in local files): {', '.join(report['skipped'])}")
+    if report["other_problems"]:
+        lines += ["warning: entries that were not asked for", *(f"  {one}" for one in report["other_problems"])]
     lines.append(f"{_plural(report['errors'], 'error')}, {_plural(report['warnings'], 'warning')}")
     return "\n".join(lines)
 

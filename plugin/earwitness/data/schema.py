@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 from earwitness.data.converters import CONVERTERS
 from earwitness.data.converters.fields import Options
-from earwitness.data.entries import ENTRY_KEYS, HOST_FORMATTINGS, Entry, load_entries
+from earwitness.data.entries import ENTRY_KEYS, HOST_FORMATTINGS, Entry
 from earwitness.errors import UserError
 from earwitness.judges.registry import JUDGE_TYPES
 from earwitness.judges.spec import FORMATTINGS, JUDGE_KEYS, ORDER_SWAPS
@@ -152,8 +150,8 @@ def _judge() -> dict[str, Any]:
     return {"type": "object", "additionalProperties": False, "properties": properties}
 
 
-def problems_of(entries: Mapping[str, Any]) -> list[str]:
-    """List what is wrong with the entries of a ``dataset_info.json``, one complete sentence each.
+def problems_of(entries: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Say what is wrong with each entry of a ``dataset_info.json``, in complete sentences; right ones are left out.
 
     An entry is first read as a run reads it, because those messages list what is allowed; what no run would stop at,
     such as a misspelt key of the host, is found by the schema.
@@ -161,26 +159,14 @@ def problems_of(entries: Mapping[str, Any]) -> list[str]:
     from jsonschema import Draft202012Validator
 
     validator = Draft202012Validator(schema())
-    problems = []
+    problems: dict[str, list[str]] = {}
     for name, entry in entries.items():
         try:
             Entry.from_info(name, entry)
         except UserError as error:
-            problems.append(str(error))
+            problems[name] = [str(error)]
             continue
         for broken in sorted(validator.iter_errors({name: entry}), key=lambda found: list(map(str, found.path))):
             place = "".join(f", {part}" for part in list(broken.path)[1:])
-            problems.append(f"dataset_info.json, entry {name!r}{place}: {broken.message}")
+            problems.setdefault(name, []).append(f"dataset_info.json, entry {name!r}{place}: {broken.message}")
     return problems
-
-
-def check_dataset_info(dataset_dir: str | os.PathLike[str] = "data") -> None:
-    """Check the whole ``dataset_info.json`` of a folder.
-
-    Raises:
-        UserError: the file cannot be read, or entries are wrong; shows all problems together.
-    """
-    problems = problems_of(load_entries(dataset_dir))
-    if problems:
-        path = Path(dataset_dir, "dataset_info.json")
-        raise UserError(f"{path}: {len(problems)} problem(s): {'; '.join(problems)}")
