@@ -299,6 +299,13 @@ RESULT = {
 result = get_converter("ms_swift").bind(Options(unlabelled=True))
 
 
+def test_results_without_a_reference_are_for_inference() -> None:
+    row = {"response": "fake", "labels": None, "messages": FAKE["messages"], "audios": FAKE["audios"]}
+    assert result(row)["verdict"] is None
+    with pytest.raises(RowError, match="column 'labels' holds no label; allowed: the reference text; the assistant's"):
+        get_converter("ms_swift").bind(Options())(row)
+
+
 def test_a_result_becomes_exactly_this() -> None:
     assert result(RESULT) == {
         "id": result(RESULT | {"response": "real", "logprobs": None, "labels": None})["id"],

@@ -111,7 +111,10 @@ def judged_item(
     elif task == "compare":
         verdict = preference_of(details)
     if answer is None and verdict is None:
-        unlabelled("messages", options, "an assistant message or a 'solution'")
+        if prediction is None:
+            unlabelled("messages", options, "an assistant message or a 'solution'")
+        else:
+            unlabelled("labels", options, "the reference text; the assistant's message is the model's own answer")
     scores = scores_of(details) if task == "assess" else None
     languages, systems = zip(*(_origin(clip) for clip in audios), strict=True)
     language = options.language or (languages[0] if len(set(languages)) == 1 else None)
