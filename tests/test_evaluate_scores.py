@@ -106,6 +106,27 @@ def test_words_of_a_declared_scale_count_by_their_rank(tmp_path):
     assert report["dimensions"]["noise"]["mse"]["value"] == pytest.approx(2)
 
 
+def test_an_assessment_dataset_by_name_has_all_its_dimensions(tmp_path):
+    judge = {"type": "speecheval_assessment", "chain_of_thought": True}
+    entry = {"clips": {"file_name": "clips.jsonl", "formatting": "speech_clip", "judge": judge}}
+    (tmp_path / "dataset_info.json").write_text(json.dumps(entry))
+    lines = "Overall Quality: {0}/5\nDistortion: {1}/5 (jitter)\nSpeech Rate: slow"
+    rows = [
+        {"id": f"c{i}", "audio": f"{i}.wav", "score": i, "thinking": lines.format(i, 6 - i), "answer": "So it is."}
+        for i in range(1, 6)
+    ]
+    write_rows(tmp_path / "clips.jsonl", rows)
+    said = [
+        {"id": f"c{i}", "raw": f"<think>\n{lines.format(i, i)}\n</think>\n\n<answer>\nYes.\n</answer>"}
+        for i in range(1, 6)
+    ]
+    path = write_rows(tmp_path / "p.jsonl", said)
+    report = evaluate(tmp_path, path, "--references", "clips", "--dataset-dir", str(tmp_path))
+    assert report["dimensions"]["overall quality"]["pcc"]["value"] == pytest.approx(1)
+    assert report["dimensions"]["distortion"]["pcc"]["value"] == pytest.approx(-1)
+    assert report["speech_rate_accuracy"]["value"] == 1
+
+
 def test_alld_texts_against_nisqa_columns_by_id(tmp_path, capsys):
     references = [{"id": f"c{i}", "mos": i, "noi": 6 - i, "db": "x"} for i in range(1, 6)]
     r = write_rows(tmp_path / "r.jsonl", references)

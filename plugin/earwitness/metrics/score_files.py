@@ -15,6 +15,7 @@ from typing import Any
 
 from earwitness.errors import RowError, UserError, shorten
 from earwitness.files import ROW_FORMATS, numbered_rows
+from earwitness.judges import parse
 from earwitness.judges.spec import JudgeSpec
 from earwitness.metrics.scales import FIVE_POINTS, Scale
 from earwitness.metrics.score_text import OVERALL, SPEECH_RATE, Value, rated, read_values
@@ -157,6 +158,9 @@ def _reference(path: Path, number: int, row: Mapping[str, Any], scale: Scale, ju
             "(--scale or --levels sets it)",
             value=given[wrong],
         ).at(path, number)
+    if judge is not None and text is not None:  # the dimensions of an assessment, beside its overall score
+        read = parse(text, judge)
+        values = {**rated({**read.scores, SPEECH_RATE: read.categories.get(SPEECH_RATE)}, scale), **values}
     values = values or read_values(text, set(), scale, judge)
     used = {"id", "key", "audio", "audios", "reference", "score", "scores", *RATING_COLUMNS, *REFERENCE_TEXTS}
     meta = {**{name: value for name, value in row.items() if name not in used}, **(row.get("meta") or {})}
