@@ -1,8 +1,7 @@
 """The engine that runs a model folder through vLLM's offline interface: many sequences in flight, prefixes cached.
 
-Written against vLLM 0.22's documentation and source (``LLM``, ``SamplingParams``, token prompts with
-``multi_modal_data``). It was never run: no machine of the project's has a GPU for it. What goes in and what is made of
-what comes out is tested against a stand-in.
+Run with vLLM 0.22.1 on a CPU, against the ``hf`` engine (`tests/test_vllm_engine.py`, docs/judging.md); no GPU was at
+hand.
 """
 
 from __future__ import annotations
@@ -110,14 +109,32 @@ class VLLMEngine(LocalEngine):
             **{
                 "model": str(self.files.weights),
                 "tokenizer": str(self.files.path if own else self.files.weights),
-                "dtype": self._dtype,
+                "dtype": self._precision(),
                 "tensor_parallel_size": self._tensor_parallel,
                 "limit_mm_per_prompt": {"audio": _CLIPS, "image": 0, "video": 0},
+                "enable_mm_embeds": self.files.family != "qwen2_audio",  # features instead of waveforms, see _clips
                 "enable_prefix_caching": True,
+                **_untied(self.files.weights),
                 **adapter,
                 **self._options,
             }
         )
+
+    def _precision(self) -> str:
+        """Return ``dtype``; on a CPU ``auto`` is float32, as in the hf engine (vLLM would round it to bfloat16)."""
+        from vllm.platforms import current_platform
+
+        return "float32" if self._dtype == "auto" and current_platform.is_cpu() else self._dtype
+
+    @cached_property
+    def _context(self) -> int:
+        own = super()._context
+        return min(own, int(self._options.get("max_model_len") or own))
+
+    @cached_property
+    def _forbidden(self) -> dict[int, float]:
+        """Special tokens that no answer may hold, as in the hf engine, with the lowest bias that vLLM allows."""
+        return dict.fromkeys(self.prompts.forbidden(len(self.prompts.tokenizer)).nonzero()[0].tolist(), -100.0)
 
     @cached_property
     def _adapter(self) -> Any:
@@ -145,12 +162,36 @@ class VLLMEngine(LocalEngine):
                 yield number, [answer]
 
     def _prompt(self, item: Item) -> dict[str, Any]:
-        from earwitness.audio.reading import read_audio
-
-        rate = self.prompts.processor.feature_extractor.sampling_rate
         ids = self.prompts.encode(item.shown.prompt, item.shown.audios, expand=False)
-        clips = [(read_audio(self._source(clip), rate), rate) for clip in item.shown.audios]
-        return {"prompt_token_ids": ids.tolist(), "multi_modal_data": {"audio": clips}}
+        return {"prompt_token_ids": ids.tolist(), "multi_modal_data": {"audio": self._clips(item)}}
+
+    def _clips(self, item: Item) -> Any:
+        """Return an item's clips as vLLM takes them.
+
+        The Omni models take features, which are ours then: vLLM's own are equal, but computed over 300 s a clip.
+        Qwen2-Audio takes waveforms alone, and always hears 30 s.
+        """
+        extractor, family = self.prompts.processor.feature_extractor, self.files.family
+        if family == "qwen2_audio":
+            from earwitness.audio.limits import fit_samples
+            from earwitness.audio.reading import read_audio
+
+            rate = extractor.sampling_rate
+            waves = [(clip, read_audio(self._source(clip), rate)) for clip in item.shown.audios]
+            return [(wave[: fit_samples(len(wave), extractor, family, clip)], rate) for clip, wave in waves]
+        import torch
+
+        from earwitness.audio.features import batch_features_of
+
+        heard = [batch_features_of([self._source(clip)], extractor, family) for clip in item.shown.audios]
+        frames = [int(clip["feature_attention_mask"].sum()) for clip in heard]
+        return {
+            "input_audio_features": torch.cat(
+                [clip["input_features"][0, :, :own] for clip, own in zip(heard, frames, strict=True)], dim=1
+            ),
+            "audio_feature_lengths": torch.tensor(frames),
+            "feature_attention_mask": [torch.ones(own, dtype=torch.long) for own in frames],
+        }
 
     def _ask(self, prompts: Sequence[dict[str, Any]], sampling: Sequence[Any]) -> list[Any]:
         if not prompts:
@@ -183,9 +224,11 @@ class VLLMEngine(LocalEngine):
     def _write(self, items: Sequence[Item], prompts: Sequence[dict[str, Any]]) -> Iterator[Answer]:
         outputs = self._ask(prompts, [self._sampling(item) for item in items])
         for item, output in zip(items, outputs, strict=True):
-            texts = tuple(sample.text for sample in output.outputs)
+            # Not sample.text: it lacks the bytes of a character that was not finished.
+            texts = tuple(self.prompts.decode(sample.token_ids) for sample in output.outputs)
             shares = tuple(
-                label_shares(sample.text, {"content": _listed(sample)}, item.shown.judge) for sample in output.outputs
+                label_shares(text, {"content": _listed(sample)}, item.shown.judge)
+                for text, sample in zip(texts, output.outputs, strict=True)
             )
             yield Answer(texts, shares)
 
@@ -201,9 +244,24 @@ class VLLMEngine(LocalEngine):
             seed=seed if decoding.temperature else None,
             max_tokens=decoding.max_new_tokens,
             stop_token_ids=list(self.prompts.stop),
+            logit_bias=self._forbidden,
             skip_special_tokens=True,
             logprobs=TOP_LOGPROBS if menu_of(item.shown.judge) else None,
         )
+
+
+def _untied(weights: Path) -> dict[str, Any]:
+    """Return the options that make vLLM read the output head of a full Omni model.
+
+    vLLM asks the text model's part of ``config.json`` whether the head is the embedding, transformers asks the
+    thinker's. transformers 5 writes True into the first by default: vLLM then leaves a trained head out, silently.
+    """
+    import json
+
+    thinker = json.loads((weights / "config.json").read_text(encoding="utf-8")).get("thinker_config") or {}
+    if thinker.get("tie_word_embeddings") or not thinker.get("text_config", {}).get("tie_word_embeddings"):
+        return {}
+    return {"hf_overrides": {"thinker_config": {"text_config": {"tie_word_embeddings": False}}}}
 
 
 def _listed(sample: Any) -> list[dict[str, Any]]:
