@@ -33,6 +33,17 @@ def test_mask_covers_the_thinking_lines_only(tokenizer):
     assert text.strip() == "Noise: 7 vs 2\nLoudness: 1 vs 0"
 
 
+def test_mask_covers_the_thinking_of_every_packed_row(tokenizer):
+    one, two = (
+        supervised(tokenizer, "prompt", response)
+        for response in ("<think>\nNoise: 7\n</think>\n1", "<think>\nNoise: 2\n</think>\n2")
+    )
+    packed = torch.cat([one, two], dim=1)
+    apart = torch.cat([thinking_mask(one, tokenizer), thinking_mask(two, tokenizer)], dim=1)
+    assert apart.any()
+    assert torch.equal(thinking_mask(packed, tokenizer), apart)
+
+
 @pytest.mark.parametrize("response", ["2", "<think>never closed", "closed only</think>", ""])
 def test_mask_is_empty_without_a_whole_think_block(tokenizer, response):
     labels = supervised(tokenizer, "prompt", response)

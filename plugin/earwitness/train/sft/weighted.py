@@ -8,12 +8,14 @@ of every other supervised token, N the number of supervised tokens. With lambda 
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
 
 IGNORE = -100
+_THINKING = re.compile(r"<think>((?:(?!<think>).)*?)</think>", re.DOTALL)
 
 
 def thinking_mask(labels: torch.Tensor, tokenizer: Any) -> torch.Tensor:
@@ -34,12 +36,10 @@ def thinking_mask(labels: torch.Tensor, tokenizer: Any) -> torch.Tensor:
         positions = [index for index, token in enumerate(ids) if token != IGNORE]
         pieces = tokenizer.convert_ids_to_tokens([ids[index] for index in positions])
         text = "".join(pieces)
-        start, end = text.find("<think>"), text.find("</think>")
-        if start < 0 or end < 0:
-            continue
+        blocks = [match.span(1) for match in _THINKING.finditer(text)]  # several where rows are packed
         offset = 0
         for index, piece in zip(positions, pieces, strict=True):
-            mask[row, index] = start + len("<think>") <= offset < end
+            mask[row, index] = any(start <= offset < end for start, end in blocks)
             offset += len(piece)
     return mask
 
