@@ -30,7 +30,7 @@ def main(argv: Sequence[str]) -> int:
         nargs=2,
         type=int,
         metavar=("CLIPS", "PAIRS"),
-        default=(96, 320),
+        default=(120, 400),
         help="long clips for training, and pairs of them",
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of every draw")
