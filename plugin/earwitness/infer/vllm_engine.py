@@ -168,8 +168,9 @@ class VLLMEngine(LocalEngine):
     def _clips(self, item: Item) -> Any:
         """Return an item's clips as vLLM takes them.
 
-        The Omni models take features, which are ours then: vLLM's own are equal, but computed over 300 s a clip.
-        Qwen2-Audio takes waveforms alone, and always hears 30 s.
+        The Omni models take features: ours, those of training. vLLM would compute its own over 300 s a clip
+        (Qwen2.5-Omni), or without the silence that the last windows reach into (Qwen3-Omni). Qwen2-Audio takes
+        waveforms, which vLLM pads to 30 s as training does.
         """
         extractor, family = self.prompts.processor.feature_extractor, self.files.family
         if family == "qwen2_audio":
