@@ -28,7 +28,7 @@ def main(argv: Sequence[str]) -> int:
         allow_abbrev=False,
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write")
-    defaults = {"clips": (3000, 300, 400), "pairs": (4000, 300, 400), "detection": (1500, 200, 400)}
+    defaults = {"clips": (10000, 100, 500), "pairs": (24000, 100, 500), "detection": (4000, 100, 500)}
     for name, default in defaults.items():
         shown = " ".join(map(str, default))
         metavar = ("TRAIN", "VAL", "TEST")
