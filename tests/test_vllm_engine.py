@@ -21,14 +21,15 @@ pytest.importorskip(
 
 LABELS = Decoding(verdict_only=True)
 GREEDY = Decoding(max_new_tokens=24)
+OPTIONS = {"gpu_memory_utilization": 0.2, "max_model_len": 4096, "enforce_eager": True, "skip_mm_profiling": True}
 
 
-def model_of(folder: Path, family: str) -> Path:
+def model_of(folder: Path) -> Path:
     """Tiny judge with heads of 32: vLLM's attention takes no smaller ones on a CPU."""
     from earwitness.tiny import TinyShape, build_tiny
 
     corpus = ["Below are two responses for a given task. Evaluate in terms of **noise**: 1, 2 or Tie."] * 4
-    return build_tiny(folder / family, family, corpus=corpus, shape=TinyShape(text_heads=3, tower_heads=3))
+    return build_tiny(folder / "judge", corpus=corpus, shape=TinyShape(text_heads=3, tower_heads=3))
 
 
 def engine_of(kind: str, model: Path) -> Any:
@@ -38,7 +39,7 @@ def engine_of(kind: str, model: Path) -> Any:
     files = find_model(str(model))
     if kind == "hf":
         return HFEngine(files, LABELS, device="cpu")
-    return VLLMEngine(files, LABELS, options={"gpu_memory_utilization": 0.2, "max_model_len": 4096, "seed": 0})
+    return VLLMEngine(files, LABELS, options=OPTIONS)
 
 
 @pytest.fixture(scope="module")
@@ -70,9 +71,8 @@ def assert_same(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ["qwen2_5_omni", "qwen2_audio", "qwen3_omni"])
-def test_labels_and_texts_are_those_of_the_hf_engine(family: str, data: Path, tmp_path: Path) -> None:
-    model = model_of(tmp_path, family)
+def test_labels_and_texts_are_those_of_the_hf_engine(data: Path, tmp_path: Path) -> None:
+    model = model_of(tmp_path)
     ours, theirs = engine_of("vllm", model), engine_of("hf", model)
     for name, decoding in (("labels", LABELS), ("greedy", GREEDY)):
         assert_same(
