@@ -69,11 +69,26 @@ def check_dataset(dataset_attr: Any, data_args: Any) -> None:
     if not path.is_file():
         return  # a folder of files or a missing one: the host reads it, or says so
     rows = _declared_rows(dataset_attr, data_args) if declared else _host_rows(dataset_attr, data_args, path)
+    _refuse_packing(dataset_attr.judge_name, data_args)
     run = RUN.get()
     if run is None or type(run.processor).__name__ not in EXACT_PROCESSORS:
         _check_headers(rows, path)
     else:
         _check_lengths(rows, path, run, data_args.cutoff_len)
+
+
+def _refuse_packing(name: str, data_args: Any) -> None:
+    """Refuse to pack rows with clips, on which the host trains wrongly without a word, or fails in the first step."""
+    if not getattr(data_args, "packing", False):
+        return
+    if data_args.neat_packing:
+        reason = "LLaMA-Factory cannot keep packed rows with clips apart"
+    else:
+        reason = "rows would attend to the clips and verdicts of the rows packed before them"
+    raise UserError(
+        f"{'neat_packing' if data_args.neat_packing else 'packing'}: {name} has clips, and {reason}; take it out "
+        "(train_sampling_strategy: group_by_length saves padding too)"
+    )
 
 
 def _declared_rows(dataset_attr: Any, data_args: Any) -> Iterator[Row]:
