@@ -84,6 +84,24 @@ def test_every_kind_language_and_score_occurs_and_splits_share_no_voice(made: Pa
     assert [row["verdict"] for row in read_rows(made / "detection_train.jsonl")] == ["real", "fake"] * 3
 
 
+def test_every_clip_is_rated(made: Path, tmp_path: Path) -> None:
+    entry = json.loads((DATA / "dataset_info.json").read_text())["synth_clips"]
+    (tmp_path / "dataset_info.json").write_text(
+        json.dumps({"it": {**entry, "file_name": str(made / "clips_test.jsonl")}})
+    )
+    found = load_records("it", tmp_path, media_dir=made)
+    assert len(found) == 40 + 8
+    for one in found:
+        named = {distortion["kind"] for distortion in one.meta.get("distortions", ())}
+        if one.meta.get("verdict") == "fake":
+            assert one.reference["artifacts"] <= 6
+        elif "verdict" in one.meta:
+            assert one.reference["artifacts"] == 9
+        else:
+            assert {kind for kind in KINDS if one.reference[kind] < 9} == named
+            assert (one.reference["pace"] == 9) == (one.meta["rate"] == "appropriate")
+
+
 def test_a_distortion_is_where_it_is_said_to_be() -> None:
     speech = record(
         speak("The lighthouse keeper waited for the boat.", Voice("gmw/en", "m3")), np.random.default_rng(0)

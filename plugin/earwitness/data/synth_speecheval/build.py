@@ -66,8 +66,8 @@ class _Part:
 def build(spec: TasksSpec, out: str | os.PathLike[str], jobs: int = 1, progress: bool = True) -> Path:
     """Make the files under ``out``, or what is still missing of them.
 
-    Writes ``audio/<split>/*.wav`` (16 kHz, 16 bit, mono), ``<task>_<split>.jsonl`` for each of ``TASKS`` and, last, a
-    manifest with ``"complete": true``.
+    Writes ``audio/<split>/*.wav`` (16 kHz, 16 bit, mono), ``<task>_<split>.jsonl`` for each of ``TASKS``,
+    ``clips_<split>.jsonl`` with every clip and its levels and, last, a manifest with ``"complete": true``.
 
     Raises:
         UserError: ``out`` holds something else, or files of another spec; or too few clips for the pairs.
@@ -103,6 +103,7 @@ def build(spec: TasksSpec, out: str | os.PathLike[str], jobs: int = 1, progress:
     for place, split in enumerate(SPLITS):
         rows = {kind: list(_rows(out, parts, kind, split)) for kind in ("rated", "detected")}
         scenes = [scene_of(row) for row in rows["rated"]]
+        write_jsonl(out / f"clips_{split}.jsonl", [*rows["rated"], *rows["detected"]])
         write_jsonl(out / f"assessment_{split}.jsonl", map(_assessment, rows["rated"], scenes))
         write_jsonl(out / f"suggestion_{split}.jsonl", map(_suggestion, rows["rated"], scenes))
         write_jsonl(out / f"detection_{split}.jsonl", rows["detected"])
@@ -152,7 +153,7 @@ def make_part(part: _Part, out: Path, seed: int) -> None:
         audio = f"audio/{part.split}/{name}.wav"
         write_wav(out / audio, clip.waveform)
         row = {"id": name, "audio": audio, "language": clip.language, "voice": clip.voice}
-        row |= {"speaker": clip.speaker, "sentence": clip.sentence}
+        row |= {"speaker": clip.speaker, "sentence": clip.sentence, "levels": clip.levels}
         rows.append({**row, **(_scene_row(clip.scene) if part.kind == "rated" else _detection(clip.fake))})
     write_jsonl(out / part.rows, rows)
 
@@ -175,8 +176,7 @@ def scene_of(row: dict[str, Any]) -> Scene:
 
 def _assessment(row: dict[str, Any], scene: Scene) -> dict[str, Any]:
     thinking, answer = texts.assessment(scene)
-    score = scene.scores()["overall quality"]
-    return {**row, "score": score, "levels": scene.levels(), "thinking": thinking, "answer": answer}
+    return {**row, "score": scene.scores()["overall quality"], "thinking": thinking, "answer": answer}
 
 
 def _suggestion(row: dict[str, Any], scene: Scene) -> dict[str, Any]:

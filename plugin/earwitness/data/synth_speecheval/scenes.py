@@ -11,7 +11,7 @@ from earwitness.data.synth.levels import SAMPLING_RATE, Waveform, loudness
 from earwitness.data.synth.sentences import LANGUAGES, SPLITS, sentences
 from earwitness.data.synth.source import record
 from earwitness.data.synth.voices import Voice, speak
-from earwitness.data.synth_speecheval.truth import RATES, Distortion, Scene
+from earwitness.data.synth_speecheval.truth import RATES, Distortion, Scene, levels
 from earwitness.data.synth_speecheval.vocoder import resynthesise
 
 ASPECTS = ("noise", "coloration", "discontinuity", "artifacts")
@@ -20,7 +20,7 @@ QUIET_PROBABILITY = 0.3
 LEAST_SEVERITY = 0.3  # what is named must be heard
 LEAST_SECONDS = 0.4
 ARTIFACT_BANDS = (24, 5)  # of the vocoder, at severity 0 and 1
-FAKE_BANDS = (16, 40)  # of the vocoder, drawn
+FAKE_BANDS = (8, 18)  # of the vocoder, drawn; from 24 on a tiny judge hears no difference
 FADE = SAMPLING_RATE // 100
 _KINDS = {
     "noise": "background noise",
@@ -37,13 +37,15 @@ class Clip:
 
     Attributes:
         waveform: (n,), 16 kHz.
-        scene: what was done.
+        scene: what was done to a rated clip.
+        levels: how good each of ``truth.HEARD`` is, 0 to 9.
         fake: whether it went through the vocoder as a whole.
         language, voice, speaker, sentence: of the speech.
     """
 
     waveform: Waveform
     scene: Scene
+    levels: dict[str, int]
     fake: bool
     language: str
     voice: str
@@ -62,7 +64,8 @@ def rated_clip(split: str, number: int, seed: int) -> Clip:
         speech, distortion = _distorted(speech, rng)
     quiet = round(float(rng.uniform(LEAST_SEVERITY, 1)), 2) if rng.random() < QUIET_PROBABILITY else 0.0
     speech = degrade(speech, Severities(loudness=quiet), rng).waveform
-    return replace(clip, waveform=speech, scene=Scene(round(seconds, 3), distortion, quiet, rate))
+    scene = Scene(round(seconds, 3), distortion, quiet, rate)
+    return replace(clip, waveform=speech, scene=scene, levels=scene.levels())
 
 
 def detected_clip(split: str, number: int, seed: int) -> Clip:
@@ -70,10 +73,14 @@ def detected_clip(split: str, number: int, seed: int) -> Clip:
     rng = _rng(split, number, seed, 1)
     speech, clip = _spoken(split, number // 2, "appropriate", rng)
     fake = number % 2 == 1
+    heard = {}
     if fake:
-        speech = resynthesise(speech, int(rng.integers(*FAKE_BANDS)), rng)
+        bands = int(rng.integers(*FAKE_BANDS))
+        heard["artifacts"] = float(np.interp(bands, ARTIFACT_BANDS[::-1], (1, 0)))
+        speech = resynthesise(speech, bands, rng)
     severities = Severities(noise=round(float(rng.uniform(0, 0.3)), 2), loudness=round(float(rng.uniform(0, 0.3)), 2))
-    return replace(clip, waveform=degrade(speech, severities, rng).waveform, fake=fake)
+    heard |= {"background noise": severities.noise, "volume": severities.loudness}
+    return replace(clip, waveform=degrade(speech, severities, rng).waveform, levels=levels(heard), fake=fake)
 
 
 def _rng(split: str, number: int, seed: int, task: int) -> np.random.Generator:
@@ -87,7 +94,7 @@ def _spoken(split: str, number: int, rate: str, rng: np.random.Generator) -> tup
     voice = replace(Voice.draw(language, split, rng), rate=int(rng.integers(*RATES[rate])))
     speech = record(speak(sentence.reading, voice), rng)
     scene = Scene(round(len(speech) / SAMPLING_RATE, 3), None, 0.0, rate)
-    return speech, Clip(speech, scene, False, language, str(voice), voice.speaker, sentence.text)
+    return speech, Clip(speech, scene, scene.levels(), False, language, str(voice), voice.speaker, sentence.text)
 
 
 def _distorted(speech: Waveform, rng: np.random.Generator) -> tuple[Waveform, Distortion | None]:

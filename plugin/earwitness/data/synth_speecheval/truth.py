@@ -12,6 +12,7 @@ lower impairment is better, unless the two are within ``TIE_BAND``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 KINDS = ("background noise", "timbre & quality", "drop / missing", "jitter", "artifacts")
@@ -88,11 +89,10 @@ class Scene:
 
     def levels(self) -> dict[str, int]:
         """Level of each of ``HEARD``, 0 to ``BEST``, higher is better."""
-        severities = dict.fromkeys(HEARD, 0.0) | {"volume": self.loudness}
-        severities["pace"] = 0.0 if self.rate == "appropriate" else _WRONG_PACE
+        severities = {"volume": self.loudness, "pace": 0.0 if self.rate == "appropriate" else _WRONG_PACE}
         if self.distortion is not None:
             severities[self.distortion.kind] = self.distortion.severity
-        return {name: _level(severity) for name, severity in severities.items()}
+        return levels(severities)
 
     def areas(self) -> tuple[str, ...]:
         """What should be improved, worst first; empty where nothing needs it."""
@@ -104,6 +104,11 @@ class Scene:
         if self.rate != "appropriate":
             found.append((0.0, "pace"))
         return tuple(area for _, area in sorted(found, reverse=True))
+
+
+def levels(severities: Mapping[str, float]) -> dict[str, int]:
+    """Level of each of ``HEARD``, 0 to ``BEST``, higher is better; what has no severity is at its best."""
+    return {name: _level(severities.get(name, 0.0)) for name in HEARD}
 
 
 def _level(impairment: float) -> int:
