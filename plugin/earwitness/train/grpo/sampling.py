@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 from earwitness.infer.decode import Prompt, Sequences, generate, prefill
 from earwitness.infer.model import JudgeModel
@@ -72,6 +74,39 @@ class Streams:
         return ids.gather(-1, places.minimum(last))[:, 0]
 
 
+class _RoomyLayer(DynamicLayer):
+    """Keys and values of one layer with room for all that will be written: no token copies those before it."""
+
+    def __init__(self, layer: Any, rows: torch.Tensor, room: int) -> None:
+        """Take the chosen rows of a filled layer, each (heads, cached, size), and leave ``room`` places after them."""
+        super().__init__()
+        self.lazy_initialization(layer.keys, layer.values)
+        self._places = tuple(
+            torch.nn.functional.pad(states[rows], (0, 0, 0, room)) for states in (layer.keys, layer.values)
+        )
+        self._show(layer.keys.shape[-2])
+
+    def _show(self, length: int) -> None:
+        self.keys, self.values = (places[:, :, :length] for places in self._places)
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *_args: Any, **_kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Write the states of new tokens (B, heads, n, size); return all up to them."""
+        start, new = self.get_seq_length(), key_states.shape[-2]
+        for places, states in zip(self._places, (key_states, value_states), strict=True):
+            places[:, :, start : start + new] = states
+        self._show(start + new)
+        return self.keys, self.values
+
+
+def _share_out(cache: DynamicCache, rows: torch.Tensor, room: int) -> DynamicCache:
+    """Give every completion its prompt's part of a cache."""
+    for number, layer in enumerate(cache.layers):
+        cache.layers[number] = _RoomyLayer(layer, rows, room)
+    return cache
+
+
 @torch.inference_mode()
 def sample(
     model: JudgeModel,
@@ -93,8 +128,8 @@ def sample(
     """
     start = prefill(model, prompts)
     rows = torch.tensor(list(owners), device=model.device)
-    start.cache.batch_select_indices(rows)
-    sequences = Sequences(start.cache, start.mask[rows], start.positions[rows], start.logits[rows])
+    cache = _share_out(start.cache, rows, sampling.max_new_tokens)
+    sequences = Sequences(cache, start.mask[rows], start.positions[rows], start.logits[rows])
     answers = generate(
         model,
         sequences,
