@@ -12,7 +12,6 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 import soundfile
 from infer_data import records_of, write_pairs
@@ -193,9 +192,10 @@ class StandIn:
         answers = []
         for prompt, settings in zip(prompts, sampling, strict=True):
             clips = prompt["multi_modal_data"]["audio"]
-            assert prompt["prompt_token_ids"].count(placeholder) == len(clips) == 2
-            assert all(rate == 16000 and samples.dtype == np.float32 for samples, rate in clips)
-            shares = SHARES[len(clips[0][0]) > len(clips[1][0])]
+            frames = clips["audio_feature_lengths"].tolist()
+            assert prompt["prompt_token_ids"].count(placeholder) == len(frames) == 2
+            assert clips["input_audio_features"].shape == (128, sum(frames))
+            shares = SHARES[frames[0] > frames[1]]
             labels = {label: tokenizer.encode(label, add_special_tokens=False) for label in shares}
             if hasattr(settings, "logprob_token_ids"):
                 answers.append(self.next_token(prompt["prompt_token_ids"], settings, shares, labels))
@@ -230,10 +230,12 @@ class Settings(SimpleNamespace):
 
 @pytest.fixture
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    module, request = ModuleType("vllm"), ModuleType("vllm.lora.request")
+    module, request, platforms = ModuleType("vllm"), ModuleType("vllm.lora.request"), ModuleType("vllm.platforms")
+    platforms.current_platform = SimpleNamespace(is_cpu=lambda: True)  # type: ignore[attr-defined]
     module.LLM, module.SamplingParams, module.__version__ = StandIn, Settings, "0"  # type: ignore[attr-defined]
     request.LoRARequest = lambda name, number, path: SimpleNamespace(name=name, path=path)  # type: ignore[attr-defined]
-    for name, one in (("vllm", module), ("vllm.lora", ModuleType("vllm.lora")), ("vllm.lora.request", request)):
+    modules = {"vllm": module, "vllm.platforms": platforms, "vllm.lora": ModuleType("vllm.lora")}
+    for name, one in {**modules, "vllm.lora.request": request}.items():
         monkeypatch.setitem(sys.modules, name, one)
 
 

@@ -199,6 +199,7 @@ def _text(tokenizer: Any, shape: TinyShape) -> dict[str, Any]:
 
 def _omni_text(tokenizer: Any, shape: TinyShape) -> dict[str, Any]:
     text = _text(tokenizer, shape)
+    text["tie_word_embeddings"] = False  # as published; vLLM believes this entry, and would drop the trained head
     text["rope_parameters"]["mrope_section"] = _mrope_section(shape.hidden // shape.text_heads)
     return text
 
@@ -295,6 +296,7 @@ def _qwen3_omni(transformers: Any, tokenizer: Any, shape: TinyShape) -> Any:
             "intermediate_size": 32,
             "num_heads": 2,
             "out_hidden_size": shape.hidden,
+            "image_size": 64,
             "patch_size": 16,
             "num_position_embeddings": 16,
             "deepstack_visual_indexes": [],
