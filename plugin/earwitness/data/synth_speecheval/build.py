@@ -152,7 +152,7 @@ def make_part(part: _Part, out: Path, seed: int) -> None:
         name = f"{part.kind}-{part.split}-{number:06d}"
         audio = f"audio/{part.split}/{name}.wav"
         write_wav(out / audio, clip.waveform)
-        row = {"id": name, "audio": audio, "language": clip.language, "voice": clip.voice}
+        row: dict[str, Any] = {"id": name, "audio": audio, "language": clip.language, "voice": clip.voice}
         row |= {"speaker": clip.speaker, "sentence": clip.sentence, "levels": clip.levels}
         rows.append({**row, **(_scene_row(clip.scene) if part.kind == "rated" else _detection(clip.fake))})
     write_jsonl(out / part.rows, rows)
