@@ -13,12 +13,11 @@ DATA=$RUN/data
 
 setup
 export HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_DATASETS_OFFLINE=1 WANDB_DISABLED=true DO_NOT_TRACK=1
-# Keep freed memory: handing every tensor back to the system and asking anew costs a sixth of a step on a CPU.
-export MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=8589934592 MALLOC_TOP_PAD_=268435456
 export EARWITNESS_AUDIO_CACHE_MB=1536   # the features of all training clips, about 1100
 
 step synth "$DATA" earwitness synth --out "$DATA"
-step check "" earwitness check --media-dir "$DATA" demo_clips demo_pairs_train demo_pairs_long demo_pairs_test
+step check "" earwitness check --media-dir "$DATA" demo_clips demo_pairs_train demo_pairs_mid demo_pairs_long \
+    demo_pairs_test
 step untrained "$RUN/untrained" earwitness tiny --out "$RUN/untrained" --dataset demo_clips demo_pairs_train
 step train_clips "$RUN/clips" llamafactory-cli train examples/judge/tiny_clips.yaml
 step train_pairs "$RUN/pairs" llamafactory-cli train examples/judge/tiny_sft.yaml

@@ -386,7 +386,7 @@ class TestText:
         assert text.index("Response 1") < text.index("Response 2")
 
 
-SPEC = CorpusSpec(clips=(104, 8, 24), pairs=(30, 0, 15), long=(24, 5), seed=3)
+SPEC = CorpusSpec(clips=(104, 8, 24), pairs=(30, 0, 15), mid=(24, 5), long=(24, 5), seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -414,15 +414,16 @@ class TestCorpus:
             assert len(pairs) == count
             assert all((corpus / pair[key]).is_file() for pair in pairs for key in ("audio_a", "audio_b"))
 
-    def test_long_clips_are_of_the_training_split_and_come_with_a_question(self, corpus):
+    @pytest.mark.parametrize(("group", "longest"), [("mid", 13), ("long", 46)])
+    def test_longer_clips_are_of_the_training_split_and_come_with_a_question(self, corpus, group, longest):
         import soundfile
 
-        clips = {clip["audio"]: clip for clip in read_rows(corpus / "clips_long.jsonl")}
-        pairs = list(read_rows(corpus / "pairs_long.jsonl"))
-        assert (len(clips), len(pairs)) == SPEC.long
+        clips = {clip["audio"]: clip for clip in read_rows(corpus / f"clips_{group}.jsonl")}
+        pairs = list(read_rows(corpus / f"pairs_{group}.jsonl"))
+        assert (len(clips), len(pairs)) == SPEC.groups[group]
         durations = [soundfile.info(corpus / audio).duration for audio in clips]
-        assert min(durations) > 1.5
-        assert 20 < max(durations) < 41
+        assert min(durations) > 1.8
+        assert longest / 2 < max(durations) < longest
         assert {clip["speaker"] for clip in clips.values()} <= set(SPEAKERS["train"])
         for pair in pairs:
             assert pair["question"] == f"Say: {clips[pair['audio_a']]['sentence']}"
@@ -446,7 +447,7 @@ class TestCorpus:
     def test_killed_and_continued_in_one_process_gives_the_same_bytes(self, corpus, tmp_path):
         out = tmp_path / "corpus"
         arguments = ["--clips", *map(str, SPEC.clips), "--pairs", *map(str, SPEC.pairs)]
-        arguments += ["--long", *map(str, SPEC.long), "--seed", "3"]
+        arguments += ["--mid", *map(str, SPEC.mid), "--long", *map(str, SPEC.long), "--seed", "3"]
         command = [
             sys.executable,
             "-m",

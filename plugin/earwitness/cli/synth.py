@@ -20,19 +20,20 @@ def main(argv: Sequence[str]) -> int:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--out", required=True, help="folder to write")
-    for name, default in (("clips", (14000, 500, 1000)), ("pairs", (40000, 500, 1200))):
+    for name, default in (("clips", (12000, 500, 1000)), ("pairs", (40000, 500, 1200))):
         metavar = ("TRAIN", "VAL", "TEST")
         parser.add_argument(
             f"--{name}", nargs=3, type=int, metavar=metavar, default=default, help=f"{name} in each split"
         )
-    parser.add_argument(
-        "--long",
-        nargs=2,
-        type=int,
-        metavar=("CLIPS", "PAIRS"),
-        default=(120, 400),
-        help="long clips for training, and pairs of them",
-    )
+    for name, seconds, default in (("mid", "2 to 12", (240, 1600)), ("long", "4 to 45", (160, 500))):
+        parser.add_argument(
+            f"--{name}",
+            nargs=2,
+            type=int,
+            metavar=("CLIPS", "PAIRS"),
+            default=default,
+            help=f"training clips of {seconds} s of speech, and pairs of them",
+        )
     parser.add_argument("--seed", type=int, default=0, help="seed of every draw")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes; the result is the same")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -40,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
 
     from earwitness.data.synth.corpus import CorpusSpec, build
 
-    spec = CorpusSpec(tuple(options.clips), tuple(options.pairs), tuple(options.long), options.seed)
+    spec = CorpusSpec(tuple(options.clips), tuple(options.pairs), tuple(options.mid), tuple(options.long), options.seed)
     out = build(spec, options.out, options.jobs, progress=not options.quiet)
     clips, pairs = (sum(counts) for counts in zip(*spec.groups.values(), strict=True))
     print(f"{out}: {clips} clips, {pairs} pairs")

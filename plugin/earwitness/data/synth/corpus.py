@@ -26,9 +26,8 @@ from earwitness.errors import UserError
 from earwitness.files import read_rows, write_json, write_jsonl
 
 MANIFEST = "manifest.json"
-LONG = "long"
-"""Name of the group of long training clips: sentences and voices of train, several sentences a clip."""
-LONG_SPEECH_S = (2.0, 40.0)
+LONGER_S = {"mid": (2.0, 12.0), "long": (4.0, 45.0)}
+"""Groups of longer training clips: sentences and voices of train, several sentences a clip; seconds, log-uniform."""
 CLIPS_A_PART = 50
 WAV_HEADER = 44  # bytes
 UNTOUCHED_PROBABILITY = 0.15  # of each aspect of each clip, on its own
@@ -42,12 +41,13 @@ class CorpusSpec:
 
     Attributes:
         clips, pairs: number in train, val and test.
-        long: number of long clips for training, and of pairs of them, which come with a question.
+        mid, long: number of longer clips for training, and of pairs of them, which come with a question.
         seed: of every draw.
     """
 
     clips: tuple[int, int, int]
     pairs: tuple[int, int, int]
+    mid: tuple[int, int] = (0, 0)
     long: tuple[int, int] = (0, 0)
     seed: int = 0
 
@@ -55,15 +55,17 @@ class CorpusSpec:
         for name, counts in (("clips", self.clips), ("pairs", self.pairs)):
             if len(counts) != len(SPLITS) or min(counts) < 0:
                 raise UserError(f"{name}: {list(counts)}; three counts of 0 or more, for {', '.join(SPLITS)}")
-        if len(self.long) != 2 or min(self.long) < 0:
-            raise UserError(f"long: {list(self.long)}; two counts of 0 or more, of clips and of pairs")
+        for name, counts in (("mid", self.mid), ("long", self.long)):
+            if len(counts) != 2 or min(counts) < 0:
+                raise UserError(f"{name}: {list(counts)}; two counts of 0 or more, of clips and of pairs")
         if self.seed < 0:
             raise UserError(f"seed: {self.seed}; must be 0 or more")
 
     @property
     def groups(self) -> dict[str, tuple[int, int]]:
         """Name of each group of clips -> number of its clips and of its pairs."""
-        return {**dict(zip(SPLITS, zip(self.clips, self.pairs, strict=True), strict=True)), LONG: self.long}
+        splits = zip(SPLITS, zip(self.clips, self.pairs, strict=True), strict=True)
+        return {**dict(splits), "mid": self.mid, "long": self.long}
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ def build(spec: CorpusSpec, out: str | os.PathLike[str], jobs: int = 2, progress
     for group, (_, count) in spec.groups.items():
         clips = [row for part in _parts(spec) if part.split == group for row in read_rows(_part_file(out, part))]
         pairs = make_pairs(clips, count, group, spec.seed)
-        if group == LONG:
+        if group in LONGER_S:
             asked = {clip["audio"]: clip["sentence"] for clip in clips}
             pairs = [{**pair, "question": f"Say: {asked[pair['audio_a']]}"} for pair in pairs]
         write_jsonl(out / f"clips_{group}.jsonl", clips)
@@ -237,15 +239,15 @@ def make_clip(split: str, index: int, seed: int) -> tuple[dict[str, Any], np.nda
     from earwitness.data.synth.source import SPEECH_S, record
     from earwitness.data.synth.voices import Voice, speak
 
-    rng = np.random.default_rng(np.random.SeedSequence([seed, (*SPLITS, LONG).index(split), index]))
+    rng = np.random.default_rng(np.random.SeedSequence([seed, (*SPLITS, *LONGER_S).index(split), index]))
     language = LANGUAGES[index % len(LANGUAGES)]
-    source = "train" if split == LONG else split
+    source = "train" if split in LONGER_S else split
     choices = sentences(language, source)
     number = int(rng.integers(len(choices)))
     voice = Voice.draw(language, source, rng)
     speech, seconds = speak(choices[number].reading, voice), SPEECH_S
-    if split == LONG:
-        seconds = (float(rng.uniform(*LONG_SPEECH_S)),) * 2
+    if split in LONGER_S:
+        seconds = (float(np.exp(rng.uniform(*np.log(LONGER_S[split])))),) * 2
         while len(speech) < seconds[0] * SAMPLING_RATE:
             speech = np.append(speech, speak(choices[int(rng.integers(len(choices)))].reading, voice))
     untouched = rng.random(4) < UNTOUCHED_PROBABILITY

@@ -54,8 +54,10 @@ class DistillsExpert:
         if arguments.expert.shared is not None:
             with torch.set_grad_enabled(arguments.distill_loss == "kl" and torch.is_grad_enabled()):
                 tokens = token_divergence(judge, expert, arguments.expert.shared)
-            divergence = tokens.mean()
-            figures |= {"kl": divergence, "kl_chosen": tokens[judge.rows < judge.count // 2].mean()}
+            # By response first: the loss is then the same however the responses are spread over batches and processes.
+            responses = tokens.new_zeros(judge.count).index_add(0, judge.rows, tokens) / judge.lengths()
+            divergence = responses.mean()
+            figures |= {"kl": divergence, "kl_chosen": responses[: judge.count // 2].mean()}
             loss = divergence if arguments.distill_loss == "kl" else loss
         if arguments.pref_ftx > 0:
             lengths = judge.lengths().chunk(2)[0]
