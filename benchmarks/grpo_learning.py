@@ -18,7 +18,7 @@ import argparse
 from tiny_runs import ROOT, interval, judge, report, train
 
 FOLDER = ROOT / "runs/demo/grpo_learning"
-EARLY = ("max_steps=700", "lr_scheduler_type=constant_with_warmup", "max_samples=12000", "plot_loss=false")
+EARLY = ("max_steps=400", "lr_scheduler_type=constant_with_warmup", "max_samples=12000", "plot_loss=false")
 """SFT that is stopped while its learning rate is still high."""
 
 
