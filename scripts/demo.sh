@@ -16,8 +16,8 @@ export HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_DATASETS_OFFLINE=1 WANDB_DISAB
 export EARWITNESS_AUDIO_CACHE_MB=1536   # the features of all training clips, about 1100
 
 step synth "$DATA" earwitness synth --out "$DATA"
-step check "" earwitness check --cutoff-len 2560 --media-dir "$DATA" demo_clips demo_pairs_train demo_pairs_mid demo_pairs_long \
-    demo_pairs_test
+step check "" earwitness check --cutoff-len 2560 --media-dir "$DATA" demo_clips demo_pairs_train demo_pairs_mid \
+    demo_pairs_long demo_pairs_test
 step untrained "$RUN/untrained" earwitness tiny --out "$RUN/untrained" --dataset demo_clips demo_pairs_train
 step train_clips "$RUN/clips" llamafactory-cli train examples/judge/tiny_clips.yaml
 step train_pairs "$RUN/pairs" llamafactory-cli train examples/judge/tiny_sft.yaml
