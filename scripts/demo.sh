@@ -23,10 +23,10 @@ step train_clips "$RUN/clips" llamafactory-cli train examples/judge/tiny_clips.y
 step train_pairs "$RUN/pairs" llamafactory-cli train examples/judge/tiny_sft.yaml
 step train_long "$RUN/judge" llamafactory-cli train examples/judge/tiny_long.yaml
 step infer "$RUN/test.jsonl" bash scripts/my_infer/infer.sh "$RUN/judge" demo_pairs_test "$RUN/test.jsonl" \
-    --media-dir "$DATA" --orders both --max-new-tokens 128
+    --media-dir "$DATA" --orders both --max-new-tokens 128 --batch-size 96
 # A model with random weights writes no verdict: a few tokens show it, and every row is counted as unscored.
 step infer_untrained "$RUN/untrained.jsonl" bash scripts/my_infer/infer.sh "$RUN/untrained" demo_pairs_test \
-    "$RUN/untrained.jsonl" --media-dir "$DATA" --orders both --max-new-tokens 8
+    "$RUN/untrained.jsonl" --media-dir "$DATA" --orders both --max-new-tokens 8 --batch-size 96
 for who in test untrained; do
     step "evaluate_$who" "$RUN/evaluation_$who.json" python scripts/my_infer/evaluate_pairwise.py \
         --references demo_pairs_test --media-dir "$DATA" --predictions "$RUN/$who.jsonl" --by gap:0.25,0.4,0.6 \

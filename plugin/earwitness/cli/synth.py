@@ -25,13 +25,13 @@ def main(argv: Sequence[str]) -> int:
         parser.add_argument(
             f"--{name}", nargs=3, type=int, metavar=metavar, default=default, help=f"{name} in each split"
         )
-    for name, seconds, default in (("mid", "2 to 12", (240, 1600)), ("long", "4 to 45", (160, 500))):
+    for name, seconds, both in (("mid", "2 to 12", (240, 1600)), ("long", "4 to 45", (160, 500))):
         parser.add_argument(
             f"--{name}",
             nargs=2,
             type=int,
             metavar=("CLIPS", "PAIRS"),
-            default=default,
+            default=both,
             help=f"training clips of {seconds} s of speech, and pairs of them",
         )
     parser.add_argument("--seed", type=int, default=0, help="seed of every draw")

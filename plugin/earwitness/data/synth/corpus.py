@@ -55,9 +55,9 @@ class CorpusSpec:
         for name, counts in (("clips", self.clips), ("pairs", self.pairs)):
             if len(counts) != len(SPLITS) or min(counts) < 0:
                 raise UserError(f"{name}: {list(counts)}; three counts of 0 or more, for {', '.join(SPLITS)}")
-        for name, counts in (("mid", self.mid), ("long", self.long)):
-            if len(counts) != 2 or min(counts) < 0:
-                raise UserError(f"{name}: {list(counts)}; two counts of 0 or more, of clips and of pairs")
+        for name, both in (("mid", self.mid), ("long", self.long)):
+            if len(both) != 2 or min(both) < 0:
+                raise UserError(f"{name}: {list(both)}; two counts of 0 or more, of clips and of pairs")
         if self.seed < 0:
             raise UserError(f"seed: {self.seed}; must be 0 or more")
 
