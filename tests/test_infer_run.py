@@ -72,7 +72,10 @@ def run_again(model: str, data: Path, out: Path, decoding: Decoding) -> None:
 
 
 def batches_in(journal: Path) -> int:
-    return journal.read_bytes().count(b"\n= ") if journal.exists() else 0
+    try:
+        return journal.read_bytes().count(b"\n= ")
+    except FileNotFoundError:  # not begun, or just merged
+        return 0
 
 
 def killed_until_done(model: str, data: Path, out: Path, decoding: Decoding, kills: int) -> list[int]:
