@@ -16,14 +16,13 @@ from typing import Any
 
 from earwitness.data.records import Record
 from earwitness.errors import RowError, UserError, shorten
-from earwitness.files import numbered_rows
 from earwitness.infer.datasets import load_dataset
 from earwitness.judges import parse
 from earwitness.judges.judgement import Judgement
 from earwitness.metrics.figures import Figure
 from earwitness.metrics.intervals import DEFAULT, Bootstrap
 from earwitness.metrics.means import mean_figures, share_figure
-from earwitness.metrics.pairwise_files import check_settings
+from earwitness.metrics.pairwise_files import rows_of_run
 from earwitness.report.tables import Cell, Column, Table
 
 Names = frozenset[Hashable]
@@ -54,12 +53,7 @@ def read_named(
         UserError: a file that cannot be read, ids that do not match or occur twice, several models in one file, a
             record without a reference text.
     """
-    path = Path(predictions)
-    path = path / "predictions.jsonl" if path.is_dir() else path
-    rows = list(numbered_rows(path))
-    if not rows:
-        raise UserError(f"{path}: holds no rows")
-    check_settings(path, rows)
+    path, rows = rows_of_run(predictions)
     records = load_dataset(references, dataset_dir=dataset_dir, media_dir=media_dir)
     answers = _by_id(path, rows, {record.id for record in records})
     orders = sorted({order for _, order in answers})

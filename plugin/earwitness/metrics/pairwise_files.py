@@ -266,6 +266,21 @@ def _judged(path: Path, number: int, row: Mapping[str, Any]) -> Prediction:
     )
 
 
+def rows_of_run(predictions: str) -> tuple[Path, list[tuple[int, dict[str, Any]]]]:
+    """Read the numbered rows of one run of ``infer.sh``, a file or its folder; return them with the file's path.
+
+    Raises:
+        UserError: a file that cannot be read or holds no rows, several models or settings in one file.
+    """
+    path = Path(predictions)
+    path = path / "predictions.jsonl" if path.is_dir() else path
+    rows = list(numbered_rows(path))
+    if not rows:
+        raise UserError(f"{path}: holds no rows")
+    check_settings(path, rows)
+    return path, rows
+
+
 def check_settings(path: Path, rows: Sequence[tuple[int, Mapping[str, Any]]]) -> None:
     """Raise a UserError where rows of one file come from several models or settings."""
     first_number, first = rows[0]

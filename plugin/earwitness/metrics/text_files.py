@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from earwitness.errors import RowError, UserError, shorten
-from earwitness.files import numbered_rows
 from earwitness.infer.datasets import load_dataset
 from earwitness.judges.sections import split_response
-from earwitness.metrics.pairwise_files import check_settings
+from earwitness.metrics.pairwise_files import rows_of_run
 from earwitness.rewards.criteria import TASKS, Material, Task
 from earwitness.rewards.materials import graded_task, material
 
@@ -75,12 +74,7 @@ def read_texts(
     """
     if task is not None and task not in _TASK_NAMES:
         raise UserError(f"--task {task!r} is unknown; allowed: {', '.join(name.casefold() for name in TASKS)}")
-    path = Path(predictions)
-    path = path / "predictions.jsonl" if path.is_dir() else path
-    rows = list(numbered_rows(path))
-    if not rows:
-        raise UserError(f"{path}: holds no rows")
-    check_settings(path, rows)
+    path, rows = rows_of_run(predictions)
     if references is None:
         cases = [_carried(path, number, row, task) for number, row in rows]
     else:

@@ -104,7 +104,7 @@ class _Shelf:
                 return self.clips[places[0]], self.clips[places[1]]
         raise UserError(
             f"{len(self.clips)} clips of one language are too few for a {'tie' if tie else 'decisive pair'} in "
-            f"{aspect}: ask for more clips (--clips) or no pairs (--pairs)"
+            f"{aspect}: ask for more clips or fewer pairs (--clips, --pairs, --mid, --long)"
         )
 
     def _partner(self, one: int, tie: bool) -> int | None:
