@@ -13,7 +13,7 @@ DATA=$RUN/data
 
 setup
 export HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_DATASETS_OFFLINE=1 WANDB_DISABLED=true DO_NOT_TRACK=1
-export EARWITNESS_AUDIO_CACHE_MB=1536   # the features of all training clips, about 1100
+export EARWITNESS_AUDIO_CACHE_MB=1536   # the features of all training clips, about 1000
 
 step synth "$DATA" earwitness synth --out "$DATA"
 step check "" earwitness check --cutoff-len 2560 --media-dir "$DATA" demo_clips demo_pairs_train demo_pairs_mid \
@@ -24,9 +24,9 @@ step train_pairs "$RUN/pairs" llamafactory-cli train examples/judge/tiny_sft.yam
 step train_long "$RUN/judge" llamafactory-cli train examples/judge/tiny_long.yaml
 step infer "$RUN/test.jsonl" bash scripts/my_infer/infer.sh "$RUN/judge" demo_pairs_test "$RUN/test.jsonl" \
     --media-dir "$DATA" --orders both --max-new-tokens 128 --batch-size 96
-# A model with random weights writes no verdict: a few tokens show it, and every row is counted as unscored.
+# A model with random weights writes no verdict: a few tokens in one order show it, and every row counts as unscored.
 step infer_untrained "$RUN/untrained.jsonl" bash scripts/my_infer/infer.sh "$RUN/untrained" demo_pairs_test \
-    "$RUN/untrained.jsonl" --media-dir "$DATA" --orders both --max-new-tokens 8 --batch-size 96
+    "$RUN/untrained.jsonl" --media-dir "$DATA" --orders ab --max-new-tokens 8 --batch-size 96
 for who in test untrained; do
     step "evaluate_$who" "$RUN/evaluation_$who.json" python scripts/my_infer/evaluate_pairwise.py \
         --references demo_pairs_test --media-dir "$DATA" --predictions "$RUN/$who.jsonl" --by gap:0.25,0.4,0.6 \

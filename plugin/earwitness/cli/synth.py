@@ -20,7 +20,7 @@ def main(argv: Sequence[str]) -> int:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--out", required=True, help="folder to write")
-    for name, default in (("clips", (12000, 500, 1000)), ("pairs", (40000, 500, 1200))):
+    for name, default in (("clips", (10000, 500, 1000)), ("pairs", (40000, 500, 1200))):
         metavar = ("TRAIN", "VAL", "TEST")
         parser.add_argument(
             f"--{name}", nargs=3, type=int, metavar=metavar, default=default, help=f"{name} in each split"
