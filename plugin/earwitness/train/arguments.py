@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import get_args
+from typing import Any, get_args
 
 from earwitness.audio.cache import DISK_MB
 from earwitness.audio.limits import Overlong
@@ -42,9 +42,25 @@ class SpeechJudgeArguments(GrpoArguments, DistillArguments):
         """
         if not 0.0 <= self.cot_loss_weight <= 1e4:
             raise UserError(f"cot_loss_weight: {self.cot_loss_weight} is not allowed; give a number from 0 to 10000")
+        if self.cot_loss_weight != 1.0:
+            self._check_weighted()
         if self.tower_cache_mb < 1:
             raise UserError(f"tower_cache_mb: {self.tower_cache_mb} is not allowed; give a whole number of at least 1")
         super().__post_init__()
+
+    def _check_weighted(self) -> None:
+        from llamafactory.extras.misc import is_env_enabled
+
+        host: Any = self
+        if self.stage != "sft":
+            raise UserError(f"cot_loss_weight: is for stage: sft, but stage is {self.stage}; remove it")
+        other = ("use_dft_loss", "use_eaft_loss", "use_asft_loss", "use_hyper_parallel")
+        for name, used in {
+            "USE_MCA": is_env_enabled("USE_MCA"),
+            **{name: getattr(host, name) for name in other},
+        }.items():
+            if used:
+                raise UserError(f"cot_loss_weight: cannot be combined with {name}, which has a loss of its own")
 
 
 @dataclass
