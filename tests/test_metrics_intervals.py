@@ -72,6 +72,16 @@ def test_weights_and_sums_are_the_same_resamples():
     assert (weights @ values).tolist() == pytest.approx(clustered.tolist())
 
 
+def test_sparse_and_constant_columns_are_added_up_like_any_other():
+    rng, rows = np.random.default_rng(5), MULTINOMIAL_ABOVE + 100
+    columns = np.zeros((rows, 12))
+    columns[np.arange(rows), rng.integers(0, 10, rows)] = rng.normal(size=rows)
+    columns[:, 10], columns[:, 11] = 0.3, rng.normal(size=rows)
+    weights = np.concatenate(list(replicate_weights(rows, bootstrap=Bootstrap(30))))
+    for part in (columns, columns[:, 9:], columns[:, 10:11]):
+        assert replicate_sums(part, bootstrap=Bootstrap(30)) == pytest.approx(weights @ part)
+
+
 def test_seed_decides_and_is_recorded():
     values = np.random.default_rng(0).random(40)
     one, again, other = (mean_figure(values, bootstrap=Bootstrap(500, seed=seed)) for seed in (1, 1, 2))
