@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 import transformers
+import yaml
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -20,6 +24,7 @@ from earwitness.export import export_judge
 from earwitness.infer.model import find_model
 
 TALKER = "talker.codec_head.weight"
+CLI = Path(sys.executable).with_name("llamafactory-cli")
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +134,55 @@ def test_transformers_loads_the_full_class(full, tmp_path):
     whole = transformers.AutoModelForTextToWaveform.from_pretrained(tmp_path / "out")
     assert torch.equal(whole.thinker.lm_head.weight, network.lm_head.weight)
     transformers.AutoProcessor.from_pretrained(tmp_path / "out")
+
+
+def host(command: str, folder: Path, **settings) -> Path:
+    """Run ``llamafactory-cli train`` or ``export``; return the folder it writes."""
+    config = folder / f"{command}.yaml"
+    config.write_text(yaml.safe_dump(settings))
+    environment = {**os.environ, "HF_DATASETS_CACHE": str(folder / "cache")}
+    done = subprocess.run([CLI, command, config], capture_output=True, text=True, cwd=folder, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return Path(settings["output_dir" if command == "train" else "export_dir"])
+
+
+@pytest.mark.parametrize("tuning", ["lora", "full"])
+def test_what_the_host_trained_keeps_its_logits(tuning, full, pair_data, tmp_path):
+    """Two steps of SFT; the adapter is merged by us and by ``llamafactory-cli export``, the thinker put back."""
+    omni, clip = full("qwen2_5_omni"), pair_data / "clip3.wav"
+    common = {"model_name_or_path": str(omni), "template": "qwen2_omni", "finetuning_type": tuning}
+    judge = host(
+        "train",
+        tmp_path,
+        stage="sft",
+        do_train=True,
+        lora_target="q_proj,v_proj",
+        dataset="pairs",
+        dataset_dir=str(pair_data),
+        cutoff_len=512,
+        output_dir=str(tmp_path / "judge"),
+        per_device_train_batch_size=4,
+        max_steps=2,
+        learning_rate=1e-2,
+        report_to="none",
+        use_cpu=True,
+        **common,
+    )
+    if tuning == "lora":
+        from peft import PeftModel
+
+        before = logits(PeftModel.from_pretrained(thinker(omni), judge).eval(), omni, clip)
+        adapter = {"adapter_name_or_path": str(judge), "export_dir": str(tmp_path / "merged"), "export_device": "cpu"}
+        merged = host("export", tmp_path, **common, **adapter)
+        assert main([str(judge), str(tmp_path / "ours"), "--base-model", str(omni)]) == 0
+        assert (logits(thinker(merged), merged, clip) - before).abs().max() < 1e-5
+        assert (logits(thinker(tmp_path / "ours"), omni, clip) - before).abs().max() < 1e-5
+        judge = merged
+    before = logits(thinker(judge), judge, clip)
+    assert (logits(thinker(omni), omni, clip) - before).abs().max() > 1e-3
+    assert main([str(judge), str(tmp_path / "whole"), "--full-model", str(omni)]) == 0
+    whole = transformers.AutoModelForTextToWaveform.from_pretrained(tmp_path / "whole").eval()
+    assert (logits(whole.thinker, tmp_path / "whole", clip) - before).abs().max() == 0
 
 
 def test_dtype_is_as_asked_and_told_to_loaders(full, tmp_path):
