@@ -11,9 +11,10 @@ import torch
 import yaml
 from conftest import REPOSITORY
 from grpo_runs import journal, make, run, settings, steps
-from openai_server import OpenAIServer, Status
+from openai_server import OpenAIServer
 
 from earwitness.errors import UserError
+from earwitness.train.grpo import workflow
 
 
 @pytest.fixture
@@ -223,12 +224,20 @@ def test_an_evaluator_that_dies_leaves_a_checkpoint_to_go_on_from(base, tmp_path
             "gradient_accumulation_steps": 4,
         }
         whole = run(base(output_dir=str(tmp_path / "whole"), **changes))
-        dies = len(server.requests) * 3 // 2  # two of the four steps are graded
-        server.answer = lambda body: grade(body) if len(server.requests) <= dies else Status(500)
-        with pytest.raises(UserError, match=r"failed on .* Training stopped with a checkpoint at step 2 "):
+        asked = len(server.requests)
+
+    def dying(body):
+        if len(server.requests) > asked // 2:  # two of the four steps are graded
+            server.stop()
+        return grade(body)
+
+    with OpenAIServer(dying, port=server.port) as server:
+        with pytest.raises(UserError, match=r"connection.* Training stopped with a checkpoint at step 2 "):
             run(base(output_dir=str(tmp_path / "parts"), **changes))
-        server.answer = grade
+        written = journal(tmp_path / "parts")
+    with OpenAIServer(grade, port=server.port):
         resumed = run(base(output_dir=str(tmp_path / "parts"), **changes))
+    assert all(row["reward"] is not None for row in written)
     assert resumed.args.resume_from_checkpoint.endswith("checkpoint-2")
     assert steps(resumed) == steps(whole)
     assert journal(tmp_path / "parts") == journal(tmp_path / "whole")
@@ -262,6 +271,19 @@ def test_an_evaluator_that_dies_leaves_a_checkpoint_to_go_on_from(base, tmp_path
 def test_mistakes_are_named(base, changes, message):
     with pytest.raises(UserError, match=message):
         make(base(**changes))
+
+
+def test_sampling_by_vllm_is_refused_with_the_reason(base):
+    with pytest.raises(UserError, match=r"infer_backend: vllm cannot sample .* no audio"):
+        workflow.train({"args": base(infer_backend="vllm")})
+
+
+def test_reward_curves_are_drawn(base, tmp_path):
+    """The whole stage, as ``llamafactory-cli train`` calls it."""
+    workflow.train({"args": base(plot_loss=True, grpo_beta=0.1, reward_funcs=["format"], val_size=0.5, do_eval=True)})
+    names = {"loss", "reward", "rewards_format", "kl", "entropy"}
+    assert {f"training_{name}.png" for name in names} <= {path.name for path in (tmp_path / "out").iterdir()}
+    assert "eval_reward" in (tmp_path / "out" / "eval_results.json").read_text()
 
 
 def test_the_example_runs(base, pair_data, tmp_path):
