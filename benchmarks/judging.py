@@ -34,10 +34,11 @@ import yaml
 
 from earwitness.data.records import load_records
 from earwitness.files import write_json
-from earwitness.infer.engine import Item, make_items, make_plan
+from earwitness.infer.engine import Item
 from earwitness.infer.hf_engine import HFEngine
 from earwitness.infer.model import TEMPLATES, find_model
 from earwitness.infer.options import Decoding
+from earwitness.infer.plan import make_items, make_plan
 from earwitness.judges.verdicts import parse_verdict
 
 ASPECTS = ("noise", "coloration", "discontinuity", "loudness")
@@ -114,7 +115,7 @@ def label_model(folder: Path, data: Path) -> Path:
 
 def by_us(engine: HFEngine, items: Sequence[Item], batch_size: int) -> tuple[float, Verdicts]:
     """Judge all items in verdict-only mode; seconds and verdicts as shown."""
-    sizes = {item.number: engine.size(item) for item in items}
+    sizes = [engine.size(item) for item in items]
     plan = make_plan(items, sizes, {}, batch_size, 1 << 30)
     start = time.perf_counter()
     verdicts: Verdicts = {}

@@ -17,10 +17,11 @@ from earwitness import autoload
 from earwitness.audio.features import batch_features_of
 from earwitness.errors import UserError
 from earwitness.infer import decode
-from earwitness.infer.engine import Answer, Item, make_items
+from earwitness.infer.engine import Answer, Item
 from earwitness.infer.hf_engine import HFEngine
 from earwitness.infer.model import JudgeModel, find_model
 from earwitness.infer.options import Decoding
+from earwitness.infer.plan import make_items
 from earwitness.infer.rows import prediction
 
 FAMILIES = ("qwen2_5_omni", "qwen2_audio", "qwen3_omni")

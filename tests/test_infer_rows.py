@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from earwitness.data.records import Record
-from earwitness.infer.engine import Answer, Item, make_items
+from earwitness.infer.engine import Answer, Item
 from earwitness.infer.menu import LabelShares
 from earwitness.infer.options import Decoding
+from earwitness.infer.plan import make_items
 from earwitness.infer.rows import prediction
 from earwitness.judges.spec import JudgeSpec
 

@@ -19,10 +19,10 @@ from openai_server import OpenAIServer, Raw, Status, Text
 
 from earwitness.errors import UserError
 from earwitness.infer.api_engine import APIEngine
-from earwitness.infer.engine import make_items
 from earwitness.infer.listed import label_shares
 from earwitness.infer.model import find_model
 from earwitness.infer.options import Decoding
+from earwitness.infer.plan import make_items
 from earwitness.infer.run import RunOptions, Summary, judge_records
 from earwitness.infer.vllm_engine import VLLMEngine
 from earwitness.judges.spec import JudgeSpec

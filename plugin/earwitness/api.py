@@ -20,11 +20,11 @@ from earwitness.data.entries import load_entry
 from earwitness.data.records import Record
 from earwitness.errors import UserError
 from earwitness.infer.decide import combine_orders
-from earwitness.infer.engine import make_items, make_plan
 from earwitness.infer.hf_engine import HFEngine
 from earwitness.infer.manifest import clip_state
 from earwitness.infer.model import find_model
 from earwitness.infer.options import ORDERS, Decoding
+from earwitness.infer.plan import make_items, make_plan
 from earwitness.infer.rows import prediction
 from earwitness.infer.run import FORCED_BELOW
 from earwitness.judges.prompts import render
@@ -193,7 +193,7 @@ class Judge:
 
     def _rows(self, records: Sequence[Record]) -> dict[str, list[dict[str, Any]]]:
         items = make_items(records, ORDERS[self._orders])
-        sizes = {item.number: self._engine.size(item) for item in items}
+        sizes = [self._engine.size(item) for item in items]
         plan = make_plan(items, sizes, {}, self._batch_size, BATCH_TOKENS)
         rows: dict[int, dict[str, Any]] = {}
         try:

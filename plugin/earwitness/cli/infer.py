@@ -211,7 +211,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def load_records_of(arguments: argparse.Namespace, bad: BadRows) -> list[Record]:
+def load_records_of(arguments: argparse.Namespace, bad: BadRows) -> Sequence[Record]:
     """Read the rows that the command line names."""
     from earwitness.infer.datasets import load_dataset
 

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
+from array import array
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import xxhash
 
 from earwitness.audio.limits import HOP_LENGTH, MAX_SECONDS, MIN_SAMPLES, Family, Overlong, token_count
 from earwitness.audio.quality import ClipReport, inspect_clip
 from earwitness.audio.reading import SAMPLE_RATE
-from earwitness.data.check_labels import label_findings
+from earwitness.data.check_labels import LabelTally, label_findings
 from earwitness.data.entries import HOST_FORMATTINGS, Entry, load_entries, load_entry
-from earwitness.data.findings import Finding
-from earwitness.data.preference_rows import Preference, load_preferences
-from earwitness.data.records import Record, load_records
+from earwitness.data.findings import Finding, Level
+from earwitness.data.packed import Packed
+from earwitness.data.preference_rows import Preference, iter_preferences
+from earwitness.data.records import Record, iter_records
 from earwitness.data.schema import problems_of
+from earwitness.data.seen_ids import SeenIds
 from earwitness.errors import UserError
 from earwitness.files import BadRows
 
@@ -26,6 +32,9 @@ if TYPE_CHECKING:
 
 TRAIN_NAMES, TEST_NAMES = {"train", "training"}, {"test", "eval", "val", "valid", "validation", "dev"}
 """Words in the name of a dataset that say what it is for; clips that a set of each kind share are an error."""
+
+KEPT_FINDINGS = 10_000
+"""Findings of one kind that are kept, the first ones; the others are counted."""
 
 Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]
 """Wraps an iterable of so many things, called so, to show how far it is."""
@@ -63,38 +72,48 @@ class CheckOptions:
 
 @dataclass
 class DatasetCheck:
-    """One dataset as it was found.
+    """One dataset as it was found; what grows with its rows is packed.
 
     Attributes:
         name: of the entry.
         records: the rows that could be read, of questions to a judge.
         preferences: those of preferences; a dataset has the one or the other.
         bad_rows: how many could not.
+        labels: of the records, counted.
         clips: report of every distinct clip path.
         audio_tokens: of each record whose clips can all be read.
         row_tokens: of each such record, text included; empty without a tokenizer.
-        findings: what is wrong.
+        findings: what is wrong, up to ``KEPT_FINDINGS`` of a kind.
+        found: how many findings of each level and kind there are.
     """
 
     name: str
     file: str = ""
-    records: list[Record] = field(default_factory=list)
-    preferences: list[Preference] = field(default_factory=list)
+    records: Packed[Record] = field(default_factory=Packed)
+    preferences: Packed[Preference] = field(default_factory=Packed)
     bad_rows: int = 0
+    labels: LabelTally = field(default_factory=LabelTally)
     clips: dict[str, ClipReport] = field(default_factory=dict)
-    audio_tokens: list[int] = field(default_factory=list)
-    row_tokens: list[int] = field(default_factory=list)
+    audio_tokens: array[int] = field(default_factory=lambda: array("q"))
+    row_tokens: array[int] = field(default_factory=lambda: array("q"))
     findings: list[Finding] = field(default_factory=list)
+    found: Counter[tuple[Level, str]] = field(default_factory=Counter)
 
-    def find(self, level: Literal["error", "warning"], kind: str, message: str, row: int | None = None) -> None:
+    def find(self, level: Level, kind: str, message: str, row: int | None = None) -> None:
         """Add a finding, with file and row where it is about one."""
         place = f"{self.file}, row {row}: " if row is not None else ""
-        self.findings.append(Finding(level, kind, place + message, row))
+        self.add(Finding(level, kind, place + message, row))
+
+    def add(self, finding: Finding) -> None:
+        """Add a finding whose message is complete."""
+        self.found[finding.level, finding.kind] += 1
+        if self.found[finding.level, finding.kind] <= KEPT_FINDINGS:
+            self.findings.append(finding)
 
     @property
-    def rows(self) -> Sequence[Record | Preference]:
+    def rows(self) -> Iterator[Record | Preference]:
         """Every row that could be read."""
-        return [*self.records, *self.preferences]
+        return chain(self.records, self.preferences)
 
     def digests(self, record: Record | Preference) -> tuple[str, ...]:
         """What each clip of a row sounds like: equal for equal sound; the path for one that cannot be read."""
@@ -140,12 +159,14 @@ def check_datasets(names: Sequence[str], options: CheckOptions, progress: Progre
             load_entry(name, options.dataset_dir)  # says so
     checks = [_read(name, options) for name in names]
     _check_entries(checks, problems_of({name: known[name] for name in names}))
-    reports = _inspect({path for check in checks for row in check.rows for path in row.audios}, options, progress)
-    for check in checks:
-        check.clips = {path: reports[path] for row in check.rows for path in row.audios}
-        _check_clips(check, options)
+    heard = [_clip_rows(check) for check in checks]
+    reports = _inspect({path for rows in heard for path in rows}, options, progress)
+    for check, rows in zip(checks, heard, strict=True):
+        check.clips = {path: reports[path] for path in rows}
+        _check_clips(check, rows, options)
         _check_repeats(check)
-        check.findings.extend(label_findings(check.file, check.records))
+        for finding in label_findings(check.file, check.labels):
+            check.add(finding)
         _check_tokens(check, options, progress)
     _check_shared(checks)
     return checks
@@ -165,17 +186,23 @@ def _read(name: str, options: CheckOptions) -> DatasetCheck:
     try:
         entry: Entry = load_entry(name, options.dataset_dir)
         check.file = str(entry.path(options.dataset_dir))
-        bad = BadRows(skip=True, keep=1_000_000)
+        bad = BadRows(skip=True, keep=KEPT_FINDINGS)
         if entry.ranking:
-            check.preferences = load_preferences(entry, options.dataset_dir, options.media_dir, bad)
+            check.preferences = Packed(iter_preferences(entry, options.dataset_dir, options.media_dir, bad))
         else:
-            check.records = load_records(name, options.dataset_dir, options.media_dir, bad=bad)
+            for record in iter_records(name, options.dataset_dir, options.media_dir, bad=bad):
+                check.records.append(record)
+                check.labels.add(record)
     except UserError as error:
+        check.records, check.preferences, check.labels = Packed(), Packed(), LabelTally()
         check.find("error", "dataset", str(error))
         return check
     check.bad_rows = bad.count
-    check.findings += [Finding("error", "row", str(error), error.row) for error in bad.first]
-    if not check.rows:
+    for row in bad.first:
+        check.add(Finding("error", "row", str(row), row.row))
+    if bad.count:
+        check.found["error", "row"] = bad.count
+    if not check.records and not check.preferences:
         check.find("error", "dataset", f"{check.file}: holds no row that can be read")
     return check
 
@@ -190,62 +217,75 @@ def _inspect(paths: set[str], options: CheckOptions, progress: Progress) -> dict
         return {report.name: report for report in progress(reports, len(ordered), "clips")}
 
 
-def _check_clips(check: DatasetCheck, options: CheckOptions) -> None:
-    rows: dict[str, list[int]] = defaultdict(list)
+def _clip_rows(check: DatasetCheck) -> dict[str, tuple[int, int]]:
+    """Of each clip the first row that has it, and how many rows do."""
+    rows: dict[str, tuple[int, int]] = {}
     for row in check.rows:
         for path in dict.fromkeys(row.audios):
-            rows[path].append(row.row)
+            first, count = rows.get(path, (row.row, 0))
+            rows[path] = first, count + 1
+    return rows
+
+
+def _check_clips(check: DatasetCheck, rows: Mapping[str, tuple[int, int]], options: CheckOptions) -> None:
     shortest, longest = MIN_SAMPLES[options.family], options.max_samples
-    for path, where in rows.items():
+    for path, (first, count) in rows.items():
         clip = check.clips[path]
-        more = len(where) - 1
+        more = count - 1
         also = f" (and in {more} more row{'s' * (more > 1)})" if more else ""
         if clip.error is not None:
-            check.find("error", "clip", clip.error + also, where[0])
+            check.find("error", "clip", clip.error + also, first)
             continue
         if clip.samples < shortest:
-            check.find(
-                "error", "too short", f"{path}: {clip.samples} samples at 16 kHz, needs {shortest}{also}", where[0]
-            )
+            check.find("error", "too short", f"{path}: {clip.samples} samples at 16 kHz, needs {shortest}{also}", first)
         if clip.samples > longest:
-            level: Literal["error", "warning"] = "error" if options.overlong == "error" else "warning"
+            level: Level = "error" if options.overlong == "error" else "warning"
             done = {"error": "cut it, or skip or truncate", "skip": "is skipped", "truncate": "is truncated"}
             message = (
                 f"{path}: {clip.seconds:.2f} s, the model hears {longest / SAMPLE_RATE:g} s; {done[options.overlong]}"
             )
-            check.find(level, "too long", message + also, where[0])
+            check.find(level, "too long", message + also, first)
         for finding in clip.findings:
-            check.find("warning", finding.partition(":")[0], f"{path}: {finding}{also}", where[0])
+            check.find("warning", finding.partition(":")[0], f"{path}: {finding}{also}", first)
 
 
 def _check_repeats(check: DatasetCheck) -> None:
-    asked: dict[tuple[Any, ...], Record] = {}
-    for record in check.records:
+    asked = SeenIds()
+    for place, record in enumerate(check.records):
         digests = check.digests(record)
-        first = asked.setdefault((record.judge.type, record.aspect, record.prompt, digests), record)
-        if first is not record:
+        question = (record.judge.type, record.aspect or "", record.prompt, *digests)
+        earlier = asked.add(_digest(question), place)
+        if earlier is not None:
+            first = check.records[earlier]
             same = "the same answer" if first.reference == record.reference else "another answer"
             check.find(
                 "warning", "repeated", f"asks what row {first.row} asks about the same sound, {same}", record.row
             )
         if len(digests) == 2 and digests[0] == digests[1] and record.reference in ("first", "second"):
             check.find("warning", "same clips", f"A and B are the same sound, but {record.reference} wins", record.row)
-    preferred: dict[tuple[Any, ...], Preference] = {}
+    preferred = SeenIds()
     for row in check.preferences:  # one prompt with several rejected texts is as it should be
-        earlier = preferred.setdefault((row.prompt, row.chosen, row.rejected, check.digests(row)), row)
-        if earlier is not row:
-            check.find("warning", "repeated", f"is row {earlier.row} again", row.row)
+        first_row = preferred.add(_digest((row.prompt, row.chosen, row.rejected, *check.digests(row))), row.row)
+        if first_row is not None:
+            check.find("warning", "repeated", f"is row {first_row} again", row.row)
         if row.chosen.strip() == row.rejected.strip():
             check.find("warning", "same texts", "chosen and rejected are the same text", row.row)
 
 
+def _digest(texts: Iterable[str]) -> str:
+    """128 bits in the place of long texts."""
+    return xxhash.xxh3_128_hexdigest("\0".join(texts).encode(errors="surrogatepass"))
+
+
 def _check_tokens(check: DatasetCheck, options: CheckOptions, progress: Progress) -> None:
-    readable = [
-        row
-        for row in check.rows
-        if all(MIN_SAMPLES[options.family] <= check.clips[path].samples <= options.max_samples for path in row.audios)
-    ]
-    for row in progress(readable, len(readable), f"tokens of {check.name}") if options.prompts else readable:
+    rows: Iterable[Record | Preference] = check.rows
+    if options.prompts is not None:
+        rows = progress(rows, len(check.records) + len(check.preferences), f"tokens of {check.name}")
+    for row in rows:
+        if any(
+            not MIN_SAMPLES[options.family] <= check.clips[path].samples <= options.max_samples for path in row.audios
+        ):
+            continue
         frames = [-(-check.clips[path].samples // HOP_LENGTH) for path in row.audios]
         tokens = audio = sum(token_count(count, options.family) for count in frames)
         check.audio_tokens.append(audio)

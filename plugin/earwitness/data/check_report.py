@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
-from earwitness.data.check import DatasetCheck
-from earwitness.data.check_labels import first_wins, label_counts
+from earwitness.data.check import KEPT_FINDINGS, DatasetCheck
+from earwitness.data.findings import Level
 
 BINS, BAR = 8, 24
 SHOWN = 10
-"""Findings of one kind that are listed for people; JSON has all."""
+"""Findings of one kind that are listed for people; JSON has all that are kept."""
 SHOWN_LABELS = 12
 
 
@@ -35,15 +36,15 @@ def to_json(checks: Sequence[DatasetCheck], skipped: Sequence[str], other_proble
 
 
 def _dataset(check: DatasetCheck) -> dict[str, Any]:
-    first, decided = first_wins(check.records)
-    counts = label_counts(check.records)
+    first, decided = check.labels.first_wins
+    counts = check.labels.counts
     clips = [clip for clip in check.clips.values() if clip.error is None]
     return {
         "name": check.name,
         "file": check.file,
-        "rows": len(check.rows) + check.bad_rows,
+        "rows": len(check.records) + len(check.preferences) + check.bad_rows,
         "bad_rows": check.bad_rows,
-        "labelled": sum(record.reference is not None for record in check.records),
+        "labelled": check.labels.labelled,
         "clips": len(check.clips),
         "bad_clips": len(check.clips) - len(clips),
         "distinct_sounds": len({clip.digest for clip in clips}),
@@ -55,10 +56,15 @@ def _dataset(check: DatasetCheck) -> dict[str, Any]:
         "seconds": _distribution([clip.seconds for clip in clips]),
         "audio_tokens": _distribution(check.audio_tokens),
         "row_tokens": _distribution(check.row_tokens),
-        "errors": sum(finding.level == "error" for finding in check.findings),
-        "warnings": sum(finding.level == "warning" for finding in check.findings),
+        "errors": _found(check, "error"),
+        "warnings": _found(check, "warning"),
+        "found": [{"level": level, "kind": kind, "count": count} for (level, kind), count in check.found.items()],
         "findings": [vars(finding) for finding in check.findings],
     }
+
+
+def _found(check: DatasetCheck, level: Level) -> int:
+    return sum(count for (its, _), count in check.found.items() if its == level)
 
 
 def _label_order(item: tuple[str | float, int]) -> tuple[bool, float, str]:
@@ -116,7 +122,7 @@ def _dataset_lines(dataset: dict[str, Any]) -> Iterator[str]:
     ):
         yield from _histogram(title, dataset[key], unit)
     for level in ("error", "warning"):
-        yield from _findings(level, dataset["findings"])
+        yield from _findings(level, dataset)
 
 
 def _label_counts(counts: dict[str, int]) -> str:
@@ -140,16 +146,17 @@ def _histogram(title: str, distribution: dict[str, Any] | None, unit: str) -> It
         yield f"    {edges:>16} {bar:<{BAR}} {bin_['count']}"
 
 
-def _findings(level: str, findings: list[dict[str, Any]]) -> Iterator[str]:
-    kinds: dict[str, list[str]] = {}
-    for finding in findings:
-        if finding["level"] == level:
-            kinds.setdefault(finding["kind"], []).append(finding["message"])
-    for kind, messages in kinds.items():
-        yield f"  {level}: {kind} ({len(messages)})"
-        yield from (f"    {message}" for message in messages[:SHOWN])
-        if len(messages) > SHOWN:
-            yield f"    and {len(messages) - SHOWN} more (--json lists all)"
+def _findings(level: str, dataset: dict[str, Any]) -> Iterator[str]:
+    for found in dataset["found"]:
+        if found["level"] != level:
+            continue
+        kind, count = found["kind"], found["count"]
+        shown = (one["message"] for one in dataset["findings"] if (one["level"], one["kind"]) == (level, kind))
+        yield f"  {level}: {kind} ({count})"
+        yield from (f"    {message}" for message in islice(shown, SHOWN))
+        if count > SHOWN:
+            which = "all" if count <= KEPT_FINDINGS else f"the first {KEPT_FINDINGS}"
+            yield f"    and {count - SHOWN} more (--json lists {which})"
 
 
 def _plural(count: int, noun: str) -> str:

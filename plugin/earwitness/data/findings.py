@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+Level = Literal["error", "warning"]
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -17,7 +19,7 @@ class Finding:
         row: which row, counted from 1; None where it is about the whole dataset.
     """
 
-    level: Literal["error", "warning"]
+    level: Level
     kind: str
     message: str
     row: int | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,10 +33,10 @@ class Preference:
     rejected: str
 
 
-def load_preferences(
+def iter_preferences(
     entry: Entry, dataset_dir: str | os.PathLike[str], media_dir: str | os.PathLike[str] | None, bad: BadRows
-) -> list[Preference]:
-    """Read the rows of an entry with ``"ranking": true``; any number of clips, any prompt.
+) -> Iterator[Preference]:
+    """Yield the rows of an entry with ``"ranking": true``; any number of clips, any prompt.
 
     Raises:
         UserError: the file cannot be read.
@@ -44,7 +44,6 @@ def load_preferences(
     """
     path = entry.path(dataset_dir)
     folder = dataset_dir if media_dir is None else media_dir
-    found = []
     for number, row in numbered_rows(path, bad):
         try:
             prompt, audios, _ = host_question(row, entry)
@@ -52,10 +51,7 @@ def load_preferences(
         except RowError as error:
             bad.add(error.at(path, number))
             continue
-        found.append(
-            Preference(number, prompt, tuple(resolve_audio(audio, folder) for audio in audios), chosen, rejected)
-        )
-    return found
+        yield Preference(number, prompt, tuple(resolve_audio(audio, folder) for audio in audios), chosen, rejected)
 
 
 def _text(row: Mapping[str, Any], entry: Entry, key: str) -> str:

@@ -30,6 +30,9 @@ AUDIO_FORMS = ("audio_url", "input_audio")
 TOP_LOGPROBS = 20
 """Likeliest tokens asked for at each place; the most that OpenAI allows."""
 
+KEPT_LENGTHS = 100_000
+"""Clips whose length is remembered; a run over millions reads the header of the others again."""
+
 _SENT_AS_THEY_ARE = {".wav": "wav", ".mp3": "mpeg"}
 _SAMPLING_RATE = 16_000
 _CHARS_A_TOKEN = 3
@@ -86,6 +89,8 @@ class APIEngine:
             if path not in self._seconds:
                 from earwitness.audio.lengths import clip_samples
 
+                if len(self._seconds) == KEPT_LENGTHS:
+                    self._seconds.pop(next(iter(self._seconds)))
                 self._seconds[path] = clip_samples(path, _SAMPLING_RATE) / _SAMPLING_RATE
             if self._seconds[path] > self._max_seconds:
                 raise UserError(f"{path}: {self._seconds[path]:.2f} s, longer than --max-seconds {self._max_seconds:g}")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from earwitness.data.records import Record, load_records
+from earwitness.data.packed import Packed
+from earwitness.data.records import Record, iter_records
 from earwitness.errors import UserError
 from earwitness.files import ROW_FORMATS, BadRows, read_rows
 
@@ -26,8 +27,8 @@ def load_dataset(
     judge: str | None = None,
     limit: int | None = None,
     bad: BadRows | None = None,
-) -> list[Record]:
-    """Read the records of a dataset.
+) -> Sequence[Record]:
+    """Read the records of a dataset, packed: there may be millions.
 
     Args:
         dataset: a name in ``dataset_info.json``, or the path of a file: SageLM's JSON (``instruction, output,
@@ -49,11 +50,11 @@ def load_dataset(
             raise UserError(f"{dataset}: no such file")
         if judge is not None:
             raise UserError(f"{dataset}: --judge is for files; the judge of an entry stands in dataset_info.json")
-        return load_records(dataset, dataset_dir, media_dir, limit, bad)
+        return Packed(iter_records(dataset, dataset_dir, media_dir, limit, bad))
     entry = {**_entry_of(path, judge), "file_name": str(path.resolve())}
     with TemporaryDirectory() as folder:
         Path(folder, "dataset_info.json").write_text(json.dumps({path.stem: entry}), encoding="utf-8")
-        return load_records(path.stem, folder, path.parent if media_dir is None else media_dir, limit, bad)
+        return Packed(iter_records(path.stem, folder, path.parent if media_dir is None else media_dir, limit, bad))
 
 
 def _entry_of(path: Path, judge: str | None) -> dict[str, Any]:

@@ -1,14 +1,13 @@
-"""What a run needs from an engine, and the units of work between the two."""
+"""What a run asks an engine, and what an engine gives."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from earwitness.data.records import Record
-from earwitness.errors import UserError
 
 if TYPE_CHECKING:
     from earwitness.infer.menu import LabelShares
@@ -92,65 +91,3 @@ class Engine(Protocol):
         An answer may depend on its batch alone, never on other batches.
         """
         ...
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Work of one run, composed the same way every time.
-
-    Attributes:
-        items: every item, in the order of the final file.
-        batches: items that are answered together, expensive ones first.
-        bad: item number to the reason why it cannot be judged.
-    """
-
-    items: Sequence[Item]
-    batches: Sequence[Sequence[Item]]
-    bad: Mapping[int, str]
-
-
-def make_items(records: Iterable[Record], orders: Sequence[str]) -> list[Item]:
-    """Return one item a record and order; orders of a record stand together.
-
-    Raises:
-        UserError: an exchange of clips is asked of a judge of single clips.
-    """
-    items: list[Item] = []
-    for record in records:
-        for order in orders:
-            if order == "ba" and len(record.audios) != 2:
-                raise UserError(
-                    f"{record.dataset}, row {record.row}: --orders {'ba' if len(orders) == 1 else 'both'} needs two "
-                    f"clips, this row has {len(record.audios)}; use --orders ab"
-                )
-            items.append(Item(len(items), record, order, record if order == "ab" else record.swapped()))
-    return items
-
-
-def make_plan(
-    items: Sequence[Item], sizes: Mapping[int, int], bad: Mapping[int, str], batch_size: int, budget: int
-) -> Plan:
-    """Compose batches: alike in length, questions about the same clips together.
-
-    Args:
-        items: of the whole run.
-        sizes: item number to tokens; items that are not in it are in ``bad``.
-        bad: see ``Plan``.
-        batch_size: the most items of a batch.
-        budget: the most tokens of a batch, padding included; a longer item is a batch of its own.
-    """
-    about: dict[tuple[str, ...], list[Item]] = {}
-    for item in items:
-        if item.number in sizes:
-            about.setdefault(tuple(sorted(item.record.audios)), []).append(item)
-    groups = sorted(about.values(), key=lambda group: (-max(sizes[item.number] for item in group), group[0].number))
-    batches: list[list[Item]] = []
-    longest = 0
-    for group in groups:
-        for item in sorted(group, key=lambda item: (item.shown.audios, item.shown.prompt, item.number)):
-            longest = max(longest, sizes[item.number])
-            if not batches or len(batches[-1]) >= batch_size or (len(batches[-1]) + 1) * longest > budget:
-                batches.append([])
-                longest = sizes[item.number]
-            batches[-1].append(item)
-    return Plan(items, batches, bad)

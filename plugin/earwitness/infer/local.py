@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _TOKEN_BYTES = 3
 """Bytes of prompt text for one token, roughly; orders items by cost, decides nothing."""
+KEPT_COUNTS = 100_000
+"""Clips whose number of tokens is remembered; a run over millions reads the header of the others again."""
 
 
 class LocalEngine:
@@ -91,6 +93,9 @@ class LocalEngine:
     def _count(self, path: str) -> int:
         if path not in self._counts:
             from earwitness.audio.plugin import audio_tokens
+
+            if len(self._counts) == KEPT_COUNTS:
+                self._counts.pop(next(iter(self._counts)))
 
             self._counts[path] = audio_tokens([self._source(path)], self.prompts.processor)[0]
         return self._counts[path]

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import sys
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from earwitness.data.records import Record
+from earwitness.data.seen_ids import SeenIds
 from earwitness.errors import UserError
-from earwitness.infer.engine import Answer, Engine, Item, Plan, make_items, make_plan
+from earwitness.infer.engine import Answer, Engine, Item
 from earwitness.infer.journal import Journal, disk_errors, locked
 from earwitness.infer.manifest import check_manifest, clip_state, hash_of, versions
 from earwitness.infer.options import ORDERS, Decoding
 from earwitness.infer.places import menu_of
+from earwitness.infer.plan import Plan, make_items, make_plan
 from earwitness.infer.progress import progress
 from earwitness.infer.rows import prediction
 
@@ -186,13 +189,12 @@ def check_decoding(records: Iterable[Record], decoding: Decoding) -> None:
 def _manifest(
     records: Sequence[Record], items: Sequence[Item], engine: Engine, decoding: Decoding, options: RunOptions
 ) -> dict[str, Any]:
-    clips = dict.fromkeys(path for record in records for path in record.audios)
     return {
         "format": 1,
         "rows": len(items),
         "dataset": hash_of([item.record.id, item.order, item.prompt_hash, *item.shown.audios] for item in items),
         "references": hash_of([record.reference, record.meta] for record in records),
-        "clips": hash_of([path, clip_state(path)] for path in clips),
+        "clips": hash_of([path, clip_state(path)] for path in _clips(records)),
         "engine": engine.describe(),
         "decoding": decoding.to_json(),
         "batches": None if engine.alone else {"size": options.batch_size, "tokens": options.batch_tokens},
@@ -200,15 +202,23 @@ def _manifest(
     }
 
 
+def _clips(records: Iterable[Record]) -> Iterator[str]:
+    """Yield every clip once."""
+    seen = SeenIds()
+    for record in records:
+        yield from (path for path in record.audios if seen.add(path, record.row) is None)
+
+
 def _check(items: Sequence[Item], engine: Engine, options: RunOptions) -> Plan:
     """Look at every clip and prompt before anything is answered."""
-    sizes: dict[int, int] = {}
+    sizes = array("q")
     bad: dict[int, str] = {}
     with progress("checking", len(items), quiet=options.quiet) as advance:
         for item in items:
             try:
-                sizes[item.number] = engine.size(item)
+                sizes.append(engine.size(item))
             except UserError as error:
+                sizes.append(0)
                 bad[item.number] = str(error)
             advance(1)
     if bad:
@@ -248,11 +258,11 @@ def _answer(
     plan: Plan, engine: Engine, journal: Journal, decoding: Decoding, options: RunOptions
 ) -> list[tuple[Item, str]]:
     """Answer what is left into the journal; return the items that the engine could not answer."""
-    left = {number: batch for number, batch in enumerate(plan.batches, 1) if number not in journal.batches}
+    left = (number for number in range(1, len(plan.batches) + 1) if number not in journal.batches)
     failed: list[tuple[Item, str]] = []
     with progress("judging", len(plan.items), journal.done, options.quiet) as advance:
-        for number, answers in engine.answer(iter(left.items())):
-            pairs = list(zip(left[number], answers, strict=True))
+        for number, answers in engine.answer((number, plan.batches[number - 1]) for number in left):
+            pairs = list(zip(plan.batches[number - 1], answers, strict=True))
             broken = [(item, answer.failure) for item, answer in pairs if answer.failure is not None]
             if broken and not options.skip_bad:
                 failed += broken

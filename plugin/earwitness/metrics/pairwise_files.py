@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -23,7 +23,7 @@ RUN_FILES = ("predictions.jsonl", "generated_predictions.jsonl")
 """What a run folder may hold: ours, and LLaMA-Factory's ``do_predict``."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Reference:
     """What people said of one pair in one aspect.
 
@@ -48,7 +48,7 @@ class Reference:
     meta: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """What the judge said of one pair.
 
@@ -187,18 +187,17 @@ def load_predictions(source: str) -> list[Prediction]:
         RowError: a broken row; names file and row.
     """
     path = _prediction_file(Path(source))
-    rows = list(numbered_rows(path))
-    if not rows:
+    columns = dict.fromkeys(name for row in read_rows(path) for name in row)
+    if not columns:
         raise UserError(f"{path}: holds no rows")
-    if any("verdict" in row for _, row in rows):
-        predictions = [_judged(path, number, row) for number, row in rows]
-        check_settings(path, rows)
+    if "verdict" in columns:
+        predictions = [_judged(path, number, row) for number, row in _of_one_run(path)]
     else:
-        column = next((name for name in TEXT_COLUMNS if any(name in row for _, row in rows)), None)
+        column = next((name for name in TEXT_COLUMNS if name in columns), None)
         if column is None:
             raise UserError(
                 f"{path}: no row has a column 'verdict', '{', '.join(TEXT_COLUMNS)}'; its columns: "
-                f"{', '.join(map(str, rows[0][1]))}"
+                f"{', '.join(map(str, columns))}"
             )
         predictions = [
             Prediction(
@@ -209,7 +208,7 @@ def load_predictions(source: str) -> list[Prediction]:
                 prompt=row.get("prompt") if isinstance(row.get("prompt"), str) else None,
                 label=row.get("label"),
             )
-            for number, row in rows
+            for number, row in numbered_rows(path)
         ]
     _check_ids(path, predictions)
     return predictions
@@ -274,23 +273,24 @@ def rows_of_run(predictions: str) -> tuple[Path, list[tuple[int, dict[str, Any]]
     """
     path = Path(predictions)
     path = path / "predictions.jsonl" if path.is_dir() else path
-    rows = list(numbered_rows(path))
+    rows = list(_of_one_run(path))
     if not rows:
         raise UserError(f"{path}: holds no rows")
-    check_settings(path, rows)
     return path, rows
 
 
-def check_settings(path: Path, rows: Sequence[tuple[int, Mapping[str, Any]]]) -> None:
-    """Raise a UserError where rows of one file come from several models or settings."""
-    first_number, first = rows[0]
-    for name in ("model", "decoding"):
-        for number, row in rows:
-            if row.get(name) != first.get(name):
+def _of_one_run(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield numbered rows; raise a UserError where they come from several models or settings."""
+    first: tuple[int, dict[str, Any]] | None = None
+    for number, row in numbered_rows(path):
+        first = first or (number, row)
+        for name in ("model", "decoding"):
+            if row.get(name) != first[1].get(name):
                 raise UserError(
                     f"{path}, row {number}: '{name}' is {shorten(json.dumps(row.get(name)))}, but "
-                    f"{shorten(json.dumps(first.get(name)))} in row {first_number}; evaluate one run at a time"
+                    f"{shorten(json.dumps(first[1].get(name)))} in row {first[0]}; evaluate one run at a time"
                 )
+        yield number, row
 
 
 def _check_ids(path: Path, predictions: Sequence[Prediction]) -> None:
