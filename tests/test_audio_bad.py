@@ -5,12 +5,20 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from bad_audio import Case, make_corpus
+from transformers import AutoProcessor, WhisperFeatureExtractor
 
+from earwitness.audio.features import batch_features_of, frame_count, token_count
+from earwitness.audio.plugin import audio_tokens
 from earwitness.audio.reading import read_audio
+from earwitness.cli.check import main as check_main
+from earwitness.data.preflight import RUN, Run, check_dataset
 from earwitness.errors import UserError
+
+EXTRACTOR = WhisperFeatureExtractor(feature_size=80, chunk_length=30)
 
 READ_ALL = """
 import json, resource, sys
@@ -88,26 +96,68 @@ def test_bytes_give_what_paths_give(corpus: list[Case]) -> None:
                 read_audio(content)
 
 
-class Clips:
-    def __init__(self, cases: list[Case]) -> None:
-        self.paths = [case.path for case in cases]
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, row: int) -> int:
-        return len(read_audio(self.paths[row]))
-
-
 def test_messages_survive_a_dataloader_worker(corpus: list[Case]) -> None:
+    """Collation in a worker, as training does it; Qwen3-Omni takes clips of any length from one sample on."""
     from torch.utils.data import DataLoader
 
-    batches = iter(DataLoader(Clips(corpus), batch_size=None, num_workers=1, timeout=60))
+    def frames(paths: list[str]) -> int:
+        return batch_features_of(paths, EXTRACTOR, "qwen3_omni")["input_features"].shape[2]
+
+    loader = DataLoader([case.path for case in corpus], collate_fn=frames, num_workers=1, timeout=60)
+    batches = iter(loader)
     for case in corpus:
         if case.error is None:
-            assert next(batches) == case.samples
+            assert next(batches) == frame_count(case.samples, EXTRACTOR)
         else:
             with pytest.raises(UserError) as error:
                 next(batches)
             assert case.path in str(error.value), case
             assert case.error in str(error.value), case
+
+
+def declare(folder: Path, paths: list[str]) -> Path:
+    """Declare a dataset of one clip a row."""
+    rows = [{"audio": path, "aspect": "noise", "score": 1 + at % 5} for at, path in enumerate(paths)]
+    file = folder / "clips.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    judge = {"type": "score", "scale": [1, 5]}
+    entry = {"file_name": file.name, "formatting": "speech_clip", "judge": judge}
+    (folder / "dataset_info.json").write_text(json.dumps({"clips": entry}))
+    return file
+
+
+def test_tokenisation_names_file_and_row(corpus: list[Case], tmp_path: Path, tiny_models: dict[str, Path]) -> None:
+    """Before a run tokenises anything, each bad clip is an error; where only decoding shows it, the worker says so."""
+    processor = AutoProcessor.from_pretrained(tiny_models["qwen3_omni"])
+    run = Run(processor, encode=lambda row: None, align=lambda attr, row: row)
+    fine = next(case for case in corpus if case.error is None)
+    token = RUN.set(run)
+    try:
+        for case in corpus:
+            file = declare(tmp_path, [fine.path, case.path])
+            entry = json.loads((tmp_path / "dataset_info.json").read_text())["clips"]
+            attr = SimpleNamespace(judge_name="clips", judge_entry=entry, load_from="file", dataset_name=file.name)
+            arguments = SimpleNamespace(dataset_dir=str(tmp_path), media_dir=None, max_samples=None, cutoff_len=2048)
+            if case.error is None or case.header is not None:
+                check_dataset(attr, arguments)
+                samples = case.header or case.samples
+                assert audio_tokens([case.path], processor) == [token_count(-(-samples // 160), "qwen3_omni")]
+            else:
+                with pytest.raises(UserError) as error:
+                    check_dataset(attr, arguments)
+                assert f"{file}, row 2: {case.path}" in str(error.value), case
+                assert case.error in str(error.value), case
+    finally:
+        RUN.reset(token)
+
+
+def test_check_names_file_and_row(corpus: list[Case], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = declare(tmp_path, [case.path for case in corpus])
+    assert check_main(["clips", "--dataset-dir", str(tmp_path), "--family", "qwen3_omni", "--jobs", "1", "--json"]) == 1
+    (dataset,) = json.loads(capsys.readouterr().out)["datasets"]
+    said = {found["row"]: found["message"] for found in dataset["findings"] if found["level"] == "error"}
+    assert dataset["bad_clips"] == len(said) == sum(case.error is not None for case in corpus)
+    for row, case in enumerate(corpus, 1):
+        if case.error is not None:
+            assert said[row].startswith(f"{file}, row {row}: {case.path}"), case
+            assert case.error in said[row], case

@@ -223,13 +223,15 @@ def test_lengths_are_counted_once_and_remembered(tmp_path: Path, monkeypatch: py
     decoded = []
     read = lengths.read_native
     monkeypatch.setattr(lengths, "read_native", lambda path, rate: decoded.append(path) or read(path, rate))
-    monkeypatch.setenv("EARWITNESS_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("EARWITNESS_CACHE_DIR", "~/cache")
     path = wav(tmp_path / "clip.mp3", tone(24_000), 24_000)
 
     assert [clip_samples(path, RATE), clip_samples(path, 8_000)] == [16_000, 8_000]
     lengths._remembered_length.cache_clear()  # as another process, or the same one tomorrow
     assert clip_samples(path, RATE) == 16_000
     assert len(decoded) == 1
+    assert (tmp_path / "cache" / "lengths.sqlite").is_file()
 
     wav(Path(path), tone(24_000, 2), 24_000)
     assert clip_samples(path, RATE) == 32_000

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -29,8 +29,8 @@ __all__ = ["batch_features", "batch_features_of", "frame_count", "mel_features",
 
 MIN_FRAMES = 64
 """Frames computed at least: with very few columns, a matrix product rounds differently from the host's large one."""
-BLOCK_FRAMES = 256
-"""Frames computed at a time: their spectra stay in the processor's cache, and memory stays bounded."""
+BLOCK_FRAMES = 512
+"""Frames computed at a time: enough for few calls, few enough for the processor's cache and for bounded memory."""
 BANDS_TOGETHER = 16
 """Mel bands in one matrix product: few enough to span few frequency bins, enough to be worth a call."""
 MIN_POWER = 1e-10
@@ -184,40 +184,56 @@ def padded_mel(waveform: np.ndarray, feature_extractor: Any) -> torch.Tensor:
         # The magnitude that abs() gives, four times as fast: its numbers lie side by side.
         real, imaginary = torch.view_as_real(spectrum.T).permute(2, 0, 1).contiguous()
         power = real.hypot_(imaginary).square_().T
-        for bands, bins, filters in settings.filters:
-            torch.mm(filters, power[bins], out=log_mel[bands, first:end])
+        _mel_product(settings.filters, power, out=log_mel[:, first:end])
     log_mel.clamp_(min=MIN_POWER).log10_()
     torch.maximum(log_mel, log_mel.max() - LOG_RANGE, out=log_mel)
     return log_mel.add_(4.0).div_(4.0)
 
 
-_Filters = list[tuple[slice, slice, torch.Tensor]]
-"""Parts of the mel product: rows of the filters, the frequency bins they take, their weights."""
+class _Part(NamedTuple):
+    """A part of the mel product: rows of the filters, the frequency bins they take, their weights."""
+
+    bands: slice
+    bins: slice
+    weights: torch.Tensor
+    adds: bool  # to what an earlier part gave for the same bands
 
 
-def _filter_parts(filters: torch.Tensor) -> _Filters:
+def _mel_product(parts: list[_Part], power: torch.Tensor, out: torch.Tensor) -> None:
+    for bands, bins, weights, adds in parts:
+        out[bands].addmm_(weights, power[bins], beta=float(adds))
+
+
+def _filter_parts(filters: torch.Tensor) -> list[_Part]:
     """Split the mel product (bands, bins) into parts that leave out zeros, where that changes no bit on this machine.
 
     A filter spans a few bins, so most of the dense product multiplies by zero. Adding zeros changes nothing, but a
-    matrix product may sum the bins in two halves; a part in which that shows takes all bins, as the host's does.
+    matrix product may sum the bins in two halves; parts in which that shows do so too, or take all bins.
     """
     generator = torch.Generator().manual_seed(0)
-    probes = [torch.rand(filters.shape[1], frames, generator=generator) ** 8 for frames in (MIN_FRAMES, 129, 200, 256)]
+    sizes = (MIN_FRAMES, 129, 200, BLOCK_FRAMES // 2, BLOCK_FRAMES)
+    probes = [(torch.rand(frames, filters.shape[1], generator=generator) ** 8).T for frames in sizes]
     expected = [filters @ probe for probe in probes]
-    parts: _Filters = []
+    half = filters.shape[1] // 2
+    parts: list[_Part] = []
     for first in range(0, len(filters), BANDS_TOGETHER):
         bands = slice(first, first + BANDS_TOGETHER)
         used = filters[bands].any(0).nonzero()[:, 0].tolist() or [0]
-        for bins in (slice(used[0], used[-1] + 1), slice(None)):
-            part = filters[bands, bins].contiguous()
-            if all(
-                torch.equal(part @ probe[bins], whole[bands]) for probe, whole in zip(probes, expected, strict=True)
-            ):
-                parts.append((bands, bins, part))
+        span, below, above = slice(used[0], used[-1] + 1), slice(used[0], half), slice(half, used[-1] + 1)
+        for split in ([span], [below, above], [slice(None)]):
+            tried = [_Part(bands, bins, filters[bands, bins].contiguous(), at > 0) for at, bins in enumerate(split)]
+            if all(_gives(tried, probe, whole) for probe, whole in zip(probes, expected, strict=True)):
+                parts += tried
                 break
         else:
-            return [(slice(None), slice(None), filters)]
+            return [_Part(slice(None), slice(None), filters, False)]
     return parts
+
+
+def _gives(parts: list[_Part], probe: torch.Tensor, expected: torch.Tensor) -> bool:
+    out = torch.empty_like(expected)
+    _mel_product(parts, probe, out)
+    return torch.equal(out[parts[0].bands], expected[parts[0].bands])
 
 
 @dataclass(frozen=True)
@@ -225,7 +241,7 @@ class _Settings:
     """What follows from a feature extractor once and for all."""
 
     window: torch.Tensor
-    filters: _Filters
+    filters: list[_Part]
     key: str  # differs wherever the features of a clip, or how they are read or computed, would
 
 

@@ -87,6 +87,7 @@ def _remembered_length(path: str, size: int, mtime_ns: int) -> Header:
 @contextlib.contextmanager
 def _length_table(folder: Path) -> Iterator[sqlite3.Connection]:
     """Open the table of counted lengths; SQLite keeps several processes out of each other's way."""
+    folder = folder.expanduser()
     folder.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(folder / "lengths.sqlite", timeout=60)
     try:
