@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earwitness.data.converters import Options, convert_file, get_converter
+from earwitness.data.converters import Options, convert_file, get_converter, to_row
 from earwitness.errors import RowError, UserError
 from earwitness.files import BadRows, write_jsonl
 
@@ -196,6 +197,12 @@ def test_options_of_json() -> None:
     ):
         with pytest.raises(UserError, match=re.escape(message)):
             Options.from_mapping(wrong)
+
+
+@given(st.recursive(st.none() | st.floats() | st.dates() | st.binary() | st.text(), lambda some: st.lists(some)))
+def test_columns_that_are_not_ours_hold_what_json_can(value: Any) -> None:
+    row = to_row(convert(ROW | {"more": value}))
+    assert json.loads(json.dumps(row, allow_nan=False))["more"] == row["more"]
 
 
 CELLS = st.none() | st.text(max_size=8) | st.floats() | st.booleans() | st.integers() | st.lists(st.text(max_size=2))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from earwitness.errors import RowError, UserError, shorten
 from earwitness.files import (
     BadRows,
     atomic_write,
+    json_value,
     numbered_rows,
     read_rows,
     sha256_file,
@@ -174,6 +177,32 @@ def test_json_lists_read_the_same_whatever_the_buffer(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("earwitness.row_formats._CHUNK", chunk)
         assert repr(list(read_rows(path))) == repr(json.loads(text))
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "json"])
+def test_half_a_character_costs_its_row(tmp_path: Path, ending: str) -> None:
+    rows = ['{"id": 1, "text": "\\ud83d\\ude00"}', '{"id": 2, "text": "cut \\ud83d"}', '{"id": 3, "text": "\\\\ud83d"}']
+    text = "\n".join(rows) if ending == "jsonl" else f"[{','.join(rows)}]"
+    bad = BadRows(skip=True)
+    kept = list(read_rows(put(tmp_path / f"x.{ending}", text), bad))
+    assert kept == [{"id": 1, "text": "\U0001f600"}, {"id": 3, "text": "\\ud83d"}]
+    assert [(error.row, error.value) for error in bad.first] == [(2, "\\ud83d")]
+    assert "half of a character" in bad.summary()
+
+
+@pytest.mark.parametrize("value", ["9" * 5_000, "[" * 100_000])
+def test_json_beyond_the_limits_of_python_is_named(tmp_path: Path, value: str) -> None:
+    with pytest.raises(RowError, match=r"x\.jsonl, row 1: broken JSON"):
+        list(read_rows(put(tmp_path / "x.jsonl", f'{{"a": {value}}}\n')))
+    with pytest.raises(UserError, match=r"y\.json: broken JSON at line 1: row 1: "):
+        list(read_rows(put(tmp_path / "y.json", f'[{{"a": {value}}}]')))
+
+
+def test_values_that_json_cannot_hold() -> None:
+    strange = {1: math.nan, "b": [math.inf, 0.5, b"abc"], "c": date(2026, 1, 2), "d": (None, True), "e": "cut \ud83d"}
+    plain = {"1": None, "b": [None, 0.5, "3 bytes"], "c": "2026-01-02", "d": [None, True], "e": "cut \\ud83d"}
+    assert json_value(strange) == plain
+    assert json_value(plain) == plain
 
 
 def test_a_bad_row_of_a_json_list_is_skipped(tmp_path: Path) -> None:

@@ -67,6 +67,13 @@ def test_a_run_leaves_one_row_a_record_and_order_in_their_order(model: str, data
     assert not (tmp_path / "out.jsonl.run" / "journal.log").exists()
 
 
+def test_columns_of_the_data_that_json_cannot_hold_are_null(model: str, data: Path, tmp_path: Path) -> None:
+    rows = data / "pairs.jsonl"
+    rows.write_text(rows.read_text().replace('"gap": 0.0', '"gap": NaN'))
+    judged(model, data, tmp_path / "out.jsonl", orders="ab")
+    assert [row["meta"]["gap"] for row in lines(tmp_path / "out.jsonl")][:3] == [None, None, 0.1]
+
+
 def run_again(model: str, data: Path, out: Path, decoding: Decoding) -> None:
     judged(model, data, out, decoding=decoding)
 
@@ -335,6 +342,10 @@ def test_the_command_line_judges_a_file_and_explains_itself(model: str, data: Pa
     assert all(isinstance(row["raw"], str) for row in lines(out))
 
 
+PLAIN = ["{model}", "plain", "{out}", "--dataset-dir", "{data}"]
+VLLM = [*PLAIN, "--engine", "vllm"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -345,6 +356,15 @@ def test_the_command_line_judges_a_file_and_explains_itself(model: str, data: Pa
         (["{model}", "{data}/none.jsonl", "{out}"], "none.jsonl: no such file"),
         (["{data}", "plain", "{out}", "--dataset-dir", "{data}"], "no config.json"),
         (["{model}", "plain", "{out}", "--dataset-dir", "{data}", "--temperature", "-1"], "--temperature is -1.0"),
+        ([*PLAIN, "--tensor-parallel", "2"], "--tensor-parallel and --vllm-options are for engine vllm, not hf"),
+        ([*VLLM, "--compile"], "--compile is for engine hf; engine vllm decides that by itself"),
+        ([*VLLM, "--tensor-parallel", "0"], "--tensor-parallel is 0; must be at least 1"),
+        ([*VLLM, "--tensor-parallel", "3"], "4 attention heads cannot be shared evenly; allowed: 1, 2, 4"),
+        (
+            [*VLLM, "--vllm-options", '{{"data_parallel_size": 2}}'],
+            "data_parallel_size is not for here; --data-parallel",
+        ),
+        ([*VLLM, "--vllm-options", '{{"dtype": "float16"}}'], "dtype is not for here; --dtype sets it"),
     ],
 )
 def test_mistakes_on_the_command_line_are_one_line(

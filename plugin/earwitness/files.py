@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -141,6 +142,24 @@ def write_jsonl(path: str | os.PathLike[str], rows: Iterable[dict[str, Any]]) ->
     with atomic_write(path) as file:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def json_value(value: Any) -> Any:
+    """Return what JSON can hold of a value, such as a cell of a Parquet file.
+
+    Numbers that are none become null, bytes their number, half a surrogate pair its escape, anything unknown its text.
+    """
+    if isinstance(value, Mapping):
+        return {json_value(str(key)): json_value(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_value(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, bool | int | None):
+        return value
+    if isinstance(value, bytes):
+        return f"{len(value)} bytes"
+    return str(value).encode(errors="backslashreplace").decode()
 
 
 def sha256_file(path: str | os.PathLike[str]) -> str:

@@ -105,7 +105,7 @@ def _read_jsonl(path: Path) -> Numbered:
                     excerpt = shorten(text)
                     yield number, RowError(f"broken JSON{where}: {what}: {excerpt}", excerpt)
                 else:
-                    yield number, _object(row)
+                    yield number, _object(row, text)
 
 
 def _read_json(path: Path) -> Numbered:
@@ -141,7 +141,7 @@ class _JsonList:
             while mark == ",":
                 self._next()
                 number += 1
-                yield number, _object(self._decode(number))
+                yield number, _object(*self._decode(number))
                 mark = self._next()
                 if mark not in (",", "]"):
                     raise self._broken("expected ',' or ']' after a row")
@@ -169,7 +169,8 @@ class _JsonList:
         self._place = 0
         return more != ""
 
-    def _decode(self, number: int) -> Any:
+    def _decode(self, number: int) -> tuple[Any, str]:
+        """Return the next row, and its text."""
         while True:
             try:
                 value, end = self._decoder.raw_decode(self._buffer, self._place)
@@ -179,8 +180,10 @@ class _JsonList:
                 if near_end and self._fill(max(_CHUNK, len(self._buffer) - self._place)):
                     continue
                 raise self._broken(f"row {number}: {error.msg}", error.pos) from None
-            self._place = end
-            return value
+            except (ValueError, RecursionError) as error:  # numbers and nesting beyond Python's limits
+                raise self._broken(f"row {number}: {error}") from None
+            text, self._place = self._buffer[self._place : end], end
+            return value, text
 
     def _broken(self, message: str, place: int | None = None) -> UserError:
         line = self._line + self._buffer.count("\n", 0, self._place if place is None else place)
@@ -265,10 +268,24 @@ def _read_parquet(path: Path) -> Numbered:
         raise UserError(f"{path}: not a readable Parquet file: {error}") from None
 
 
-def _object(row: Any) -> Row | RowError:
-    if isinstance(row, dict):
-        return row
-    return RowError(f"must be an object, but is {_kind(row)}: {shorten(row)}", value=row)
+def _object(row: Any, text: str) -> Row | RowError:
+    """Return a row of JSON whose text is ``text``, or what is wrong with it."""
+    if not isinstance(row, dict):
+        return RowError(f"must be an object, but is {_kind(row)}: {shorten(row)}", value=row)
+    if _HALF.search(text):
+        try:
+            json.dumps(row, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            half = error.object[error.start].encode("unicode_escape").decode()
+            return RowError(
+                f"holds {half}, half of a character that takes two such escapes, as texts that were cut do; "
+                "write the other half, or remove it",
+                half,
+            )
+    return row
+
+
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def _kind(value: Any) -> str:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from earwitness.files import json_value
 from earwitness.infer.decide import abstention, in_tie_band
 from earwitness.infer.engine import Answer, Item
 from earwitness.infer.menu import expected_score
@@ -86,7 +87,8 @@ def prediction(item: Item, answer: Answer, model: Any, decoding: Decoding) -> di
         "prompt": item.prompt_hash,
         "decoding": decoding.to_json(),
     }
-    return _plain(row)
+    plain: dict[str, Any] = json_value(row)
+    return plain
 
 
 def _result(
@@ -150,14 +152,3 @@ def _rounded(scores: Probabilities | None) -> dict[str, float] | None:
 
 def _short(value: float) -> float:
     return float(f"{value:.{DIGITS}g}")
-
-
-def _plain(value: Any) -> Any:
-    """Return what JSON can hold: numbers that are none become null, anything unknown its text."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if isinstance(value, str | int | bool | None) else str(value)

@@ -13,6 +13,7 @@ from typing import Any
 from earwitness.data.records import Record
 from earwitness.data.seen_ids import SeenIds
 from earwitness.errors import UserError
+from earwitness.files import json_value
 from earwitness.infer.engine import Answer, Engine, Item
 from earwitness.infer.journal import Journal, disk_errors, locked
 from earwitness.infer.manifest import check_manifest, clip_state, hash_of, versions
@@ -193,7 +194,7 @@ def _manifest(
         "format": 1,
         "rows": len(items),
         "dataset": hash_of([item.record.id, item.order, item.prompt_hash, *item.shown.audios] for item in items),
-        "references": hash_of([record.reference, record.meta] for record in records),
+        "references": hash_of([record.reference, json_value(record.meta)] for record in records),
         "clips": hash_of([path, clip_state(path)] for path in _clips(records)),
         "engine": engine.describe(),
         "decoding": decoding.to_json(),

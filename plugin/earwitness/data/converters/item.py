@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
 from earwitness.errors import RowError, shorten
+from earwitness.files import json_value
 
 Task = Literal["compare", "score", "assess", "suggest", "detect"]
 Audio = str | dict[str, Any]  # a path, or {"bytes": ..., "path": ...} as Parquet files of the hub embed it
@@ -182,8 +183,9 @@ def to_row(item: Item) -> dict[str, Any]:
     Columns: ``id`` and ``task``; ``audio_a`` and ``audio_b``, or ``audio``; likewise ``system`` and ``speaker``;
     ``source`` and ``provenance``; ``rater``, several joined by ``;``; ``votes`` of pairs, a verdict each; and those of
     the item.
-    Columns of the source keep their name, behind ``source_`` where it is taken. Rows of one task have the same columns
-    and an absent text is empty, because Arrow cannot read a column that holds null for long and then text.
+    Columns of the source keep their name, behind ``source_`` where it is taken, and of their values what JSON can hold.
+    Rows of one task have the same columns and an absent text is empty, because Arrow cannot read a column that holds
+    null for long and then text.
     """
     letters = _LETTERS if len(item["audios"]) == 2 else ("",)
     row: dict[str, Any] = {"id": item["id"], "task": item["task"]}
@@ -198,10 +200,10 @@ def to_row(item: Item) -> dict[str, Any]:
     if item["task"] == "compare":
         row["votes"] = [entry["verdict"] for entry in item["details"] if entry["rater"] and entry["verdict"]]
     if item["prediction"] is not None:
-        row["prediction"] = item["prediction"]
+        row["prediction"] = json_value(item["prediction"])
     row["provenance"] = {name: value for name, value in item["provenance"].items() if name != "source"}
     for name, value in item["extra"].items():
-        row[name if name not in row else f"source_{name}"] = value
+        row[name if name not in row else f"source_{name}"] = json_value(value)
     return row
 
 
