@@ -320,6 +320,30 @@ def test_models_that_cannot_judge_are_refused_before_anything_runs(
         JudgeModel(find_model(str(tiny_models["qwen2_audio"])), "cuda:7")
 
 
+@pytest.mark.slow
+def test_compiled_answers_are_those_of_the_plain_model(engine: HFEngine, data: Path) -> None:
+    items = make_items(records_of(data, "thinks"), ["ab"])
+    decoding = Decoding(max_new_tokens=24)
+    plain = answers(engine, items, 5, decoding)
+    compiled = answers(HFEngine(engine.files, decoding, device="cpu", compiled=True), items, 5)
+    assert [answer.texts for answer in compiled] == [answer.texts for answer in plain]
+    for one, two in zip(compiled, plain, strict=True):
+        assert (one.shares[0] is None) == (two.shares[0] is None)
+        if one.shares[0] is not None and two.shares[0] is not None:
+            assert one.shares[0].probabilities == pytest.approx(two.shares[0].probabilities, abs=1e-4)
+
+
+def test_compiled_runs_are_runs_of_their_own_and_need_a_compiler(
+    engines: dict[str, HFEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = engines["qwen2_5_omni"].files
+    assert "compiled" not in engines["qwen2_5_omni"].describe()
+    assert HFEngine(files, Decoding(), device="cpu", compiled=True).describe()["compiled"] is True
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(UserError, match=r"--compile needs a C\+\+ compiler, and there is no 'no-such-compiler'"):
+        JudgeModel(files, "cpu", compiled=True)
+
+
 def test_a_clip_that_changed_after_the_check_fails_its_row_alone(engine: HFEngine, data: Path, tmp_path: Path) -> None:
     folder = write_pairs(tmp_path, pairs=2)
     items = make_items(records_of(folder), ["ab"])

@@ -106,13 +106,24 @@ def test_a_run_that_began_here_goes_on_there_and_a_vanished_clip_is_said(
     assert finished.predictions.read_bytes() == whole.predictions.read_bytes()
 
 
+@pytest.mark.slow
+def test_gpus_that_are_not_there_are_said_and_not_waited_for(tiny_models: dict[str, Path], tmp_path: Path) -> None:
+    write_pairs(tmp_path, pairs=2)
+    decoding = Decoding(verdict_only=True)
+    engine = RayEngine(
+        partial(HFEngine, find_model(str(tiny_models["qwen2_5_omni"])), decoding, device="cpu"), workers=2, gpus=512
+    )
+    with pytest.raises(UserError, match=r"--ray-workers 2 with 512 GPUs each .* need 1024 GPUs, this machine has \d"):
+        judge_records(records_of(tmp_path), engine, str(tmp_path / "out.jsonl"), decoding, RunOptions(quiet=True))
+
+
 def test_what_cannot_run_on_a_cluster_is_said(tmp_path: Path, tiny_models: dict[str, Path]) -> None:
     write_pairs(tmp_path, pairs=2)
     out, model = tmp_path / "out.jsonl", tiny_models["qwen2_5_omni"]
     for options, told in (
         (["--ray-workers", "-1"], "--ray-workers is -1; must be at least 1"),
         (["--ray-gpus", "1"], "--ray-address and --ray-gpus go with --ray-workers"),
-        (["--ray-workers", "2", "--engine", "api", "--base-url", "http://x"], "raise --concurrency instead"),
+        (["--data-parallel", "2", "--engine", "api", "--base-url", "http://x"], "raise --concurrency instead"),
     ):
         done = subprocess.run(command(model, tmp_path, out, *options), capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr

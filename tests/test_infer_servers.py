@@ -290,6 +290,23 @@ def test_an_adapter_reaches_vllm_under_the_names_it_applies_or_not_at_all(
         VLLMEngine(other, Decoding())
 
 
+def test_the_gpus_that_share_a_model_reach_vllm_and_what_it_refuses_is_one_line(
+    stand_in: None, tiny_models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = find_model(str(tiny_models["qwen2_5_omni"]))
+    engine = VLLMEngine(files, Decoding(), tensor_parallel=2, options={"max_num_seqs": 512})
+    given = engine._llm.options
+    assert (given["tensor_parallel_size"], given["max_num_seqs"], given["enable_prefix_caching"]) == (2, 512, True)
+    assert engine.describe()["tensor_parallel"] == 2
+
+    def refuse(**_: Any) -> None:
+        raise ValueError("Free memory on device\n  is less than desired")
+
+    monkeypatch.setattr(sys.modules["vllm"], "LLM", refuse)
+    with pytest.raises(UserError, match=r"^vLLM does not start: Free memory on device is less than desired$"):
+        _ = VLLMEngine(files, Decoding())._llm
+
+
 def test_without_vllm_its_engine_says_what_to_install(tiny_models: dict[str, Path]) -> None:
     with pytest.raises(UserError, match=r"needs vLLM.*pip install"):
         VLLMEngine(find_model(str(tiny_models["qwen2_audio"])), Decoding())

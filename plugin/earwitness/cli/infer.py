@@ -68,6 +68,11 @@ def parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="keep the audio tower's outputs here (docs/audio.md); default: kept nowhere",
     )
+    model.add_argument(
+        "--compile",
+        action="store_true",
+        help="engine hf: write texts through torch.compile; what it costs and gives: docs/judging.md",
+    )
 
     vllm = options.add_argument_group("engine vllm")
     vllm.add_argument("--tensor-parallel", type=int, default=1, metavar="GPUS", help="GPUs that share the model")
@@ -77,7 +82,12 @@ def parser() -> argparse.ArgumentParser:
 
     ray = options.add_argument_group("beyond one machine (extra ray; docs/scale.md)")
     ray.add_argument(
-        "--ray-workers", type=int, default=0, metavar="N", help="run N copies of the engine on Ray; default: none, here"
+        "--ray-workers",
+        "--data-parallel",
+        type=int,
+        default=0,
+        metavar="N",
+        help="run N copies of the engine on Ray and share the rows out among them; default: none, here",
     )
     ray.add_argument(
         "--ray-address", metavar="ADDRESS", help="cluster that runs, e.g. auto; default: one started on this machine"
@@ -226,8 +236,7 @@ def load_records_of(arguments: argparse.Namespace, bad: BadRows) -> Sequence[Rec
 
 
 def _engine(arguments: argparse.Namespace, decoding: Decoding) -> Engine:
-    if arguments.tower_cache is not None and arguments.engine != "hf":
-        raise UserError(f"--tower-cache: engine {arguments.engine} runs the audio tower itself; leave it out")
+    _check_engine_options(arguments)
     if arguments.engine == "api":
         return _api_engine(arguments, decoding)
     from earwitness.infer.model import find_model
@@ -253,7 +262,19 @@ def _engine(arguments: argparse.Namespace, decoding: Decoding) -> Engine:
         device=arguments.device,
         dtype=arguments.dtype,
         tower_cache=arguments.tower_cache,
+        compiled=arguments.compile,
     )
+
+
+def _check_engine_options(arguments: argparse.Namespace) -> None:
+    """Raise a UserError for an option that the chosen engine would pass over."""
+    engine = arguments.engine
+    if arguments.tower_cache is not None and engine != "hf":
+        raise UserError(f"--tower-cache: engine {engine} runs the audio tower itself; leave it out")
+    if arguments.compile and engine != "hf":
+        raise UserError(f"--compile is for engine hf; engine {engine} decides that by itself")
+    if engine != "vllm" and (arguments.tensor_parallel != 1 or arguments.vllm_options):
+        raise UserError(f"--tensor-parallel and --vllm-options are for engine vllm, not {engine}")
 
 
 def _ray_engine(arguments: argparse.Namespace, decoding: Decoding) -> Engine:
@@ -267,8 +288,10 @@ def _ray_engine(arguments: argparse.Namespace, decoding: Decoding) -> Engine:
     if gpus is None:
         import torch
 
-        on_gpu = arguments.device.startswith("cuda") or (arguments.device == "auto" and torch.cuda.is_available())
-        gpus = arguments.tensor_parallel if on_gpu or arguments.engine == "vllm" else 0
+        here, device = torch.cuda.is_available(), arguments.device
+        if arguments.engine == "vllm":  # a machine that only plans says nothing of the cluster's
+            here, device = here or arguments.ray_address is not None, "auto"
+        gpus = arguments.tensor_parallel if device.startswith("cuda") or (device == "auto" and here) else 0
     make = partial(_engine, arguments, decoding)
     return RayEngine(make, arguments.ray_workers, address=arguments.ray_address, gpus=gpus)
 

@@ -44,6 +44,7 @@ class HFEngine(LocalEngine):
         device: str = "auto",
         dtype: str = "auto",
         tower_cache: str | None = None,
+        compiled: bool = False,
     ) -> None:
         """Prepare a judge.
 
@@ -54,9 +55,10 @@ class HFEngine(LocalEngine):
             device: see ``JudgeModel``.
             dtype: see ``JudgeModel``.
             tower_cache: see ``JudgeModel``.
+            compiled: see ``JudgeModel``; answers are those of the plain model up to float noise.
         """
         super().__init__(files, decoding, template)
-        self._device, self._dtype, self._tower_cache = device, dtype, tower_cache
+        self._device, self._dtype, self._tower_cache, self._compiled = device, dtype, tower_cache, compiled
         self._clips: OrderedDict[str, torch.Tensor] = OrderedDict()
 
     def with_decoding(self, decoding: Decoding) -> HFEngine:
@@ -74,7 +76,7 @@ class HFEngine(LocalEngine):
     @cached_property
     def model(self) -> JudgeModel:
         """The loaded model."""
-        return JudgeModel(self.files, self._device, self._dtype, self._tower_cache)
+        return JudgeModel(self.files, self._device, self._dtype, self._tower_cache, self._compiled)
 
     @cached_property
     def _forbidden(self) -> torch.Tensor:
@@ -100,6 +102,7 @@ class HFEngine(LocalEngine):
             # Sums are split among threads, so their number shows in the last digits.
             "threads": torch.get_num_threads() if device == "cpu" else None,
             "overlong": overlong_policy(),
+            **({"compiled": True} if self._compiled else {}),
         }
 
     def answer(self, batches: Iterable[tuple[int, Sequence[Item]]]) -> Iterator[tuple[int, list[Answer]]]:

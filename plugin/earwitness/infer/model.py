@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -122,8 +124,16 @@ class JudgeModel:
         vocabulary: rows of the output head.
     """
 
+    _compiled: Any = None
+    """The text model as ``torch.compile`` made it; None where it is not compiled."""
+
     def __init__(
-        self, files: ModelFiles, device: str = "auto", dtype: str = "auto", tower_cache: str | None = None
+        self,
+        files: ModelFiles,
+        device: str = "auto",
+        dtype: str = "auto",
+        tower_cache: str | None = None,
+        compiled: bool = False,
     ) -> None:
         """Load weights, merge the adapter where there is one, and switch to inference.
 
@@ -132,9 +142,10 @@ class JudgeModel:
             device: ``auto`` takes a GPU where there is one; otherwise what torch understands (``cpu``, ``cuda:1``).
             dtype: one of ``DTYPES``; ``auto`` is the saved one on a GPU and float32 on a CPU.
             tower_cache: folder that keeps the audio tower's outputs (`earwitness.audio.tower_cache`).
+            compiled: run the step that writes one token of each answer through ``torch.compile``.
 
         Raises:
-            UserError: weights are missing from the folder, or the device is not there.
+            UserError: weights are missing from the folder, the device is not there, or there is no compiler.
         """
         import torch
 
@@ -156,6 +167,7 @@ class JudgeModel:
         self.dtype = network.dtype
         text = network.language_model if self.family == "qwen2_audio" else network
         self._network, self._text, self._head = network, text.model, text.lm_head
+        self._compiled = _compile(self._text) if compiled else None
         config = network.config
         self.audio_token_id: int = config.audio_token_id
         self.context: int = config.get_text_config().max_position_embeddings
@@ -206,15 +218,31 @@ class JudgeModel:
 
         Returns: (B, n, hidden).
         """
+        import torch
+
         if self.family != "qwen2_audio":  # time, height and width of the rotary position are equal without images
             positions = positions.expand(3, *positions.shape)
-        return self._text(
+        text = self._text
+        if self._compiled is not None and mask is not None and embeddings.shape[1] == 1:
+            # The mask that the model makes of it is one that torch 2.11 writes broken C++ for.
+            text, mask = self._compiled, (1 - mask)[:, None, None].to(self.dtype) * torch.finfo(self.dtype).min
+        return text(
             inputs_embeds=embeddings, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
         ).last_hidden_state
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Turn hidden states (..., hidden) into float32 logits (..., vocabulary)."""
         return self._head(hidden).float()
+
+
+def _compile(text: Any) -> Any:
+    """Wrap a text model so that torch compiles it on its first call, once for all lengths."""
+    import torch
+
+    compiler = os.environ.get("CXX", "g++")
+    if shutil.which(compiler) is None:
+        raise UserError(f"--compile needs a C++ compiler, and there is no {compiler!r}; install one or leave it out")
+    return torch.compile(text, dynamic=True)
 
 
 def _load(files: ModelFiles, dtype: str) -> Any:

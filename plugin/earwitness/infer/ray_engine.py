@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -86,6 +87,7 @@ class RayEngine:
         threads = self.describe().get("threads") or 1
         self._connect(threads)
         try:
+            self._check_gpus()
             answered = self._ray.data.from_items(tasks, override_num_blocks=len(tasks)).map_batches(
                 _Worker,
                 fn_constructor_args=(self._make, threads, os.getcwd()),
@@ -101,6 +103,16 @@ class RayEngine:
             raise _cause(error) from error
         finally:
             self._ray.shutdown()
+
+    def _check_gpus(self) -> None:
+        """Say that GPUs are wanting: Ray itself would wait for them, and not say so."""
+        wanted, there = self._workers * self._gpus, self._ray.cluster_resources().get("GPU", 0.0)
+        if wanted <= there:
+            return
+        told = f"--ray-workers {self._workers} with {self._gpus:g} GPUs each (--ray-gpus) need {wanted:g} GPUs"
+        if self._address is None:
+            raise UserError(f"{told}, this machine has {there:g}")
+        print(f"note: {told}, the cluster has {there:g} now; Ray waits for more", file=sys.stderr)
 
     def _connect(self, threads: int) -> None:
         # The variables that decide what is judged, for machines whose shells do not have them.

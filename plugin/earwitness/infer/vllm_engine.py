@@ -28,6 +28,16 @@ WINDOW = 1024
 TOP_LOGPROBS = 20
 """Likeliest tokens listed at each place of a written answer; vLLM's default limit."""
 
+_SET_BY = {
+    "model": "MODEL",
+    "tokenizer": "MODEL",
+    "dtype": "--dtype",
+    "tensor_parallel_size": "--tensor-parallel",
+    "data_parallel_size": "--data-parallel",
+    "enable_lora": "MODEL",
+}
+"""Arguments of ``vllm.LLM`` that are not for ``--vllm-options``, and what sets them."""
+
 _CLIPS = 2
 _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """What vLLM allows as ``max_lora_rank``."""
@@ -67,9 +77,11 @@ class VLLMEngine(LocalEngine):
             options: further arguments of ``vllm.LLM``, such as ``gpu_memory_utilization``.
 
         Raises:
-            UserError: vLLM is not installed, or the folder is of a kind that it does not load.
+            UserError: vLLM is not installed, the folder is of a kind that it does not load, the model cannot be
+                shared by so many GPUs, or an option has a place of its own.
         """
         super().__init__(files, decoding, template)
+        _check_options(files, tensor_parallel, options or {})
         try:
             import vllm
         except ImportError as error:
@@ -105,20 +117,22 @@ class VLLMEngine(LocalEngine):
             rank = _adapter_rank(self.files.adapter)
             adapter = {"enable_lora": True, "max_lora_rank": next(allowed for allowed in _RANKS if allowed >= rank)}
         own = (self.files.path / "tokenizer_config.json").is_file()
-        return self._vllm.LLM(
-            **{
-                "model": str(self.files.weights),
-                "tokenizer": str(self.files.path if own else self.files.weights),
-                "dtype": self._precision(),
-                "tensor_parallel_size": self._tensor_parallel,
-                "limit_mm_per_prompt": {"audio": _CLIPS, "image": 0, "video": 0},
-                "enable_mm_embeds": self.files.family != "qwen2_audio",  # features instead of waveforms, see _clips
-                "enable_prefix_caching": True,
-                **_untied(self.files.weights),
-                **adapter,
-                **self._options,
-            }
-        )
+        arguments = {
+            "model": str(self.files.weights),
+            "tokenizer": str(self.files.path if own else self.files.weights),
+            "dtype": self._precision(),
+            "tensor_parallel_size": self._tensor_parallel,
+            "limit_mm_per_prompt": {"audio": _CLIPS, "image": 0, "video": 0},
+            "enable_mm_embeds": self.files.family != "qwen2_audio",  # features instead of waveforms, see _clips
+            "enable_prefix_caching": True,
+            **_untied(self.files.weights),
+            **adapter,
+            **self._options,
+        }
+        try:
+            return self._vllm.LLM(**arguments)
+        except (TypeError, ValueError) as error:  # what vLLM raises for arguments and models that it does not take
+            raise UserError(f"vLLM does not start: {' '.join(str(error).split())}") from error
 
     def _precision(self) -> str:
         """Return ``dtype``; on a CPU ``auto`` is float32, as in the hf engine (vLLM would round it to bfloat16)."""
@@ -248,6 +262,26 @@ class VLLMEngine(LocalEngine):
             logit_bias=self._forbidden,
             skip_special_tokens=True,
             logprobs=TOP_LOGPROBS if menu_of(item.shown.judge) else None,
+        )
+
+
+def _check_options(files: ModelFiles, tensor_parallel: int, options: Mapping[str, Any]) -> None:
+    """Refuse what vLLM would refuse later, or overrule without a word."""
+    for name in options:
+        if name in _SET_BY:
+            raise UserError(f"--vllm-options: {name} is not for here; {_SET_BY[name]} sets it")
+    if tensor_parallel == 1:
+        return
+    if tensor_parallel < 1:
+        raise UserError(f"--tensor-parallel is {tensor_parallel}; must be at least 1")
+    from transformers import AutoConfig
+
+    heads = AutoConfig.from_pretrained(files.weights).get_text_config().num_attention_heads
+    if heads % tensor_parallel:
+        allowed = ", ".join(str(number) for number in range(1, heads + 1) if heads % number == 0)
+        raise UserError(
+            f"--tensor-parallel {tensor_parallel}: the model's {heads} attention heads cannot be shared evenly; "
+            f"allowed: {allowed}"
         )
 
 

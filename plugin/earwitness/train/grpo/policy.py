@@ -36,7 +36,6 @@ class Policy(JudgeModel):
         self.family = family
         self.extractor = extractor
         self._network, self._text, self._head = network, text.model, text.lm_head
-        self._step = self._text  # a policy in training is never compiled
         self.audio_token_id = network.config.audio_token_id
         self.context = network.config.get_text_config().max_position_embeddings
         self.vocabulary = network.config.get_text_config().vocab_size
