@@ -120,6 +120,18 @@ def test_missing_clip_is_one_line_that_names_file_and_row(settings, tmp_path, pa
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("name", ["no/such/folder", "empty"])
+def test_model_that_is_not_there_is_one_line(settings, tmp_path, name):
+    (tmp_path / "empty").mkdir()
+    result = train(tmp_path, settings | {"model_name_or_path": name}, HF_HUB_OFFLINE="1")
+    assert result.returncode != 0
+    assert "Traceback" not in result.stderr
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert repr(name) in line
+    assert "model_name_or_path" in line
+    assert not (tmp_path / "out").exists()
+
+
 def test_prompt_beyond_cutoff_len_is_an_error_not_a_cut(settings, tmp_path):
     result = train(tmp_path, settings | {"cutoff_len": 64})
     last = result.stderr.strip().splitlines()[-1]

@@ -247,6 +247,27 @@ def extend_sft_trainer(module: Any) -> None:
 
 
 @_once
+def name_missing_models(module: Any) -> None:
+    """Say in one line which ``model_name_or_path`` holds no model, before anything else is loaded."""
+    from earwitness.errors import UserError
+
+    load = module.load_tokenizer
+
+    def load_tokenizer(model_args: Any) -> Any:
+        name = model_args.model_name_or_path
+        try:
+            return load(model_args)
+        except OSError as error:
+            reason = str(error.__cause__ or error).partition("\n")[0]
+            raise UserError(
+                f"model_name_or_path: {name!r} is neither a folder with a model and its tokenizer nor a model that the hub "
+                f"gives us ({reason})"
+            ) from error
+
+    module.load_tokenizer = load_tokenizer
+
+
+@_once
 def use_exact_towers(module: Any) -> None:
     """Let every loaded model run its audio tower clip by clip, and keep its outputs where ``tower_cache_dir`` says."""
     from earwitness.audio.tower import use_exact_tower
@@ -379,7 +400,7 @@ HOOKS: dict[str, Hook] = {
     "llamafactory.data.collator": _in_turn(drop_dummy_image, batch_for_experts),
     "llamafactory.hparams.finetuning_args": extend_finetuning_arguments,
     "llamafactory.hparams.model_args": extend_model_arguments,
-    "llamafactory.model.loader": use_exact_towers,
+    "llamafactory.model.loader": _in_turn(name_missing_models, use_exact_towers),
     "llamafactory.model.patcher": tell_processors,
     "llamafactory.train.dpo.trainer": extend_dpo_trainer,
     "llamafactory.train.sft.trainer": extend_sft_trainer,
