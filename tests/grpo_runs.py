@@ -17,6 +17,9 @@ def some(prompts, completions, records, **columns):
     return [None if len(text) % 3 == 0 else len(text) % 7 / 7 for text in completions]
 '''
 
+LEARNS_TO_HEAR = {"freeze_vision_tower": False, "freeze_multi_modal_projector": False}
+"""What lets the audio tower learn: for the host it is part of the vision tower."""
+
 
 def settings(model: Path, data: Path, folder: Path, **changes: Any) -> dict[str, Any]:
     """A small run: two prompts of four completions a step, eight prompts in all."""

@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 from conftest import REPOSITORY
-from grpo_runs import journal, make, run, settings, steps
+from grpo_runs import LEARNS_TO_HEAR, journal, make, run, settings, steps
 from openai_server import OpenAIServer
 
 from earwitness.errors import UserError
@@ -118,10 +118,11 @@ def test_loss_is_the_same_however_the_batch_is_cut(base, tmp_path, tower):
                 per_device_train_batch_size=size,
                 gradient_accumulation_steps=8 // size,
                 max_steps=1,
-                freeze_multi_modal_projector=tower == "frozen",
                 grpo_loss_type="grpo",
+                **(LEARNS_TO_HEAR if tower == "trained" else {}),
             )
         )
+        assert trainer.policy.learns_to_hear == (tower == "trained")
         norms.append(steps(trainer)[0]["grad_norm"])
     assert norms == pytest.approx([norms[0]] * 3, rel=1e-4)
 
@@ -300,7 +301,7 @@ def test_the_example_runs(base, pair_data, tmp_path):
 
 @pytest.mark.parametrize(("family", "template"), [("qwen2_audio", "qwen2_audio"), ("qwen3_omni", "qwen3_omni_nothink")])
 def test_other_families_start_at_their_reference_too(base, tiny_models, family, template):
-    changes = {"freeze_vision_tower": False, "freeze_multi_modal_projector": False, "grpo_beta": 0.1, "max_steps": 1}
+    changes = {**LEARNS_TO_HEAR, "grpo_beta": 0.1, "max_steps": 1}
     trainer = run(base(model_name_or_path=str(tiny_models[family]), template=template, **changes))
     assert trainer.policy.learns_to_hear
     assert abs(steps(trainer)[0]["kl"]) < 1e-9
@@ -309,7 +310,8 @@ def test_other_families_start_at_their_reference_too(base, tiny_models, family, 
 
 def test_mixed_precision(base):
     """bfloat16 by autocast; sampling, reference and loss go through it too."""
-    trainer = run(base(bf16=True, use_cpu=True, grpo_beta=0.1, freeze_multi_modal_projector=False))
+    trainer = run(base(bf16=True, use_cpu=True, grpo_beta=0.1, **LEARNS_TO_HEAR))
+    assert trainer.policy.learns_to_hear
     first, second = steps(trainer)
     assert abs(first["kl"]) < 1e-2
     assert math.isfinite(second["loss"])

@@ -71,8 +71,9 @@ class Policy(JudgeModel):
 
         Returns: (tokens, hidden) a clip.
         """
-        # What a clip that is too long means was settled when its prompt was encoded.
-        batch = batch_features_of(paths, self.extractor, self.family, "truncate")
+        with torch.autocast("cpu", enabled=False):  # features are exact whatever the network computes in
+            # What a clip that is too long means was settled when its prompt was encoded.
+            batch = batch_features_of(paths, self.extractor, self.family, "truncate")
         features = batch["input_features"].to(self.device, self.dtype)
         mask = batch["feature_attention_mask"].to(self.device)
         counts = [token_count(frames, self.family) for frames in mask.sum(-1).tolist()]
