@@ -147,7 +147,7 @@ def test_reports_of_one_model_may_lie_in_several_files_and_go_to_a_file(reports,
         (["x={folder}", "--tables", "table-6"], "allowed: speecheval-4"),
         (["x={folder}", "x={folder}/scores.json", "--tables", "all"], "a second report of kind 'scores'"),
         (["x={folder}/other.json", "--tables", "all"], "no report of evaluate_*.py"),
-        (["x={folder}", "--tables", "alld-ab", "--published"], "no published figures"),
+        (["x={folder}", "--tables", "sagelm-semantic", "--published"], "no published figures"),
         (["x={folder}/empty", "--tables", "all"], "holds none of metrics.json"),
     ],
 )

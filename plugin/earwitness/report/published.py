@@ -1,7 +1,9 @@
 """Figures that the papers print, to be set beside one's own where a user asks.
 
-Source: SpeechLLM-as-Judges: Towards General and Interpretable Speech Quality Evaluation (Wang et al. 2025). Rows are
-model, then the cells of the table as printed; ``None`` is a dash. EER and accuracies of tables 6, 7 and 14 in per cent.
+Sources: SpeechLLM-as-Judges: Towards General and Interpretable Speech Quality Evaluation (Wang et al. 2025), tables 4 to
+7, 13 and 14; Audio Large Language Models Can Be Descriptive Speech Quality Evaluators (ALLD, Chen et al. 2025), the two
+figures of its abstract. Rows are model, then the cells of the table as printed; ``None`` is a dash. EER and accuracies
+in per cent. SageLM's tables are not here: its paper was not at hand, only its code.
 """
 
 from __future__ import annotations
@@ -68,4 +70,6 @@ PUBLISHED: Mapping[str, Sequence[Row]] = {
         ("Japanese", 99.9, 100.0, 95.9, 99.1),
         ("Chinese", 99.9, 69.9, 97.0, 82.9),
     ),
+    "alld-mos": (("ALLD", None, None, 0.17, None),),
+    "alld-ab": (("ALLD", 98.6, None, None),),
 }
