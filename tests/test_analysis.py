@@ -130,6 +130,11 @@ def test_gaps_are_found_to_the_sample_and_pauses_are_none() -> None:
     broken[loud + 1_100 : loud + 1_740] = broken[loud - 140 : loud + 500]  # the packet before is played again
     gaps = find_gaps(broken)
     assert abs(gaps.repeated_samples - 640) <= 80
+    # Cut off at its loudest: lost where something follows, however quiet; at the end of a recording someone cut it.
+    before, quiet = speech[: loud + 500], (0.01 * speech[loud:]).astype(np.float32)
+    (gap,) = find_gaps(np.concatenate([before, np.zeros(2_000, np.float32), quiet])).missing
+    assert abs(gap - [loud + 500, loud + 2_500]).max() <= 40
+    assert len(find_gaps(np.pad(before, (0, 4_000))).missing) == 0
 
 
 def test_measurements_are_in_their_units() -> None:

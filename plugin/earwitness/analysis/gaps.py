@@ -13,6 +13,7 @@ SHORTEST = RATE // 200  # samples of a gap: 5 ms; a zero crossing of a low voice
 EDGE = RATE // 100  # samples beside a gap whose level says whether the sound was cut
 SPEECH_SHARE = 0.1  # of the clip's active level: the sound on one side of a gap that is no pause between words
 FADED_SHARE = 0.02  # and that on its other side: in a pause, even of a gated recording, the voice has faded
+CUT_SHARE = 0.3  # and that from which it fell to silence at once, as no voice does; a plosive may begin so
 LONGEST_PAUSE = RATE // 2  # samples: longer silence is a pause, or the end of the recording
 LOOPS = (RATE // 100, RATE // 8)  # samples of a packet that is played again: 10 to 125 ms
 BLOCK = RATE // 200  # samples that are compared at once: 5 ms
@@ -52,7 +53,8 @@ class Gaps:
 def find_gaps(samples: NDArray[np.float32]) -> Gaps:
     """Find lost sound: silence with hard edges inside speech, and what is played again after it.
 
-    A natural pause fades in and out; a lost packet starts and ends while sound of the level of speech is heard.
+    A natural pause fades in and out; a lost packet starts and ends while sound of the level of speech is heard, or
+    starts in its loudest and ends in the pause behind it.
 
     Args:
         samples: (n,), 16 kHz.
@@ -64,7 +66,9 @@ def find_gaps(samples: NDArray[np.float32]) -> Gaps:
             continue
         before = _level(samples[max(0, start - EDGE) : start])
         after = _level(samples[stop : stop + EDGE])
-        if max(before, after) > SPEECH_SHARE * level and min(before, after) > FADED_SHARE * level:
+        inside = max(before, after) > SPEECH_SHARE * level and min(before, after) > FADED_SHARE * level
+        cut_off = before > CUT_SHARE * level and stop < len(samples)  # at the end, someone cut the recording
+        if inside or cut_off:
             missing.append((start, stop))
     spans = np.array(missing, np.int64).reshape(-1, 2)
     return Gaps(spans, _repetitions(samples, spans))

@@ -92,10 +92,10 @@ def _references(source: str, dataset_dir: str | os.PathLike[str], scale: Scale) 
         found = [_reference(path, number, row, scale) for number, row in numbered_rows(path)]
         _check_ids(path, found)
         return found
-    from earwitness.data.records import load_records
+    from earwitness.data.records import iter_records
 
     found = []
-    for record in load_records(source, dataset_dir):
+    for record in iter_records(source, dataset_dir):
         row = {"id": record.id, "aspect": record.aspect, "reference": record.reference, "answer": record.response}
         found.append(_reference(path, record.row, record.meta | row, _scale_of(record.judge, scale), record.judge))
     return found
