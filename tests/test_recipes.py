@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -149,26 +146,6 @@ def test_two_steps_with_a_tiny_model(path, tiny_models, pair_data, tmp_path):
         run_exp(settings)
     history = json.loads((tmp_path / "out/trainer_state.json").read_text())["log_history"]
     assert [row["step"] for row in history if "loss" in row] == [1, 2]
-
-
-@pytest.mark.slow
-def test_ray_starts_workers_that_know_our_fields(tiny_models, pair_data, tmp_path):
-    """``ray.yaml`` by the plain command line on a cluster that Ray starts here: one worker, a fresh interpreter."""
-    pytest.importorskip("ray", reason="ray is not installed (extra ray)")
-    settings = tiny(load(FOLDER / "ray.yaml"), tmp_path, tiny_models, pair_data)
-    cluster = {"num_cpus": 2, "include_dashboard": False, "object_store_memory": 100_000_000}
-    settings |= {"ray_num_workers": 1, "ray_init_kwargs": cluster, "cot_loss_weight": 0.5, "use_cpu": True}
-    (tmp_path / "ray.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
-    command = Path(sys.executable).with_name("llamafactory-cli")
-    done = subprocess.run(
-        [command, "train", tmp_path / "ray.yaml"],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "USE_RAY": "1", "RAY_USAGE_STATS_ENABLED": "0"},
-    )
-    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
-    history = json.loads((tmp_path / "out/trainer_state.json").read_text())["log_history"]
-    assert [row["step"] for row in history if "loss_thinking" in row] == [1, 2]
 
 
 @pytest.mark.slow
