@@ -106,15 +106,18 @@ def test_a_run_that_began_here_goes_on_there_and_a_vanished_clip_is_said(
     assert finished.predictions.read_bytes() == whole.predictions.read_bytes()
 
 
-@pytest.mark.slow
-def test_gpus_that_are_not_there_are_said_and_not_waited_for(tiny_models: dict[str, Path], tmp_path: Path) -> None:
-    write_pairs(tmp_path, pairs=2)
-    decoding = Decoding(verdict_only=True)
-    engine = RayEngine(
-        partial(HFEngine, find_model(str(tiny_models["qwen2_5_omni"])), decoding, device="cpu"), workers=2, gpus=512
-    )
-    with pytest.raises(UserError, match=r"--ray-workers 2 with 512 GPUs each .* need 1024 GPUs, this machine has \d"):
-        judge_records(records_of(tmp_path), engine, str(tmp_path / "out.jsonl"), decoding, RunOptions(quiet=True))
+def test_gpus_that_are_not_there_are_said_and_not_waited_for(
+    tiny_models: dict[str, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make = partial(HFEngine, find_model(str(tiny_models["qwen2_5_omni"])), Decoding(verdict_only=True), device="cpu")
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 8.0, "GPU": 2.0})
+    RayEngine(make, workers=2, gpus=1)._check_gpus()
+    told = r"--ray-workers 4 with 1 GPUs each \(--ray-gpus\) need 4 GPUs, "
+    with pytest.raises(UserError, match=told + "this machine has 2"):
+        RayEngine(make, workers=4, gpus=1)._check_gpus()
+    assert capsys.readouterr().err == ""
+    RayEngine(make, workers=4, gpus=1, address="auto")._check_gpus()
+    assert "the cluster has 2 now; Ray waits for more" in capsys.readouterr().err
 
 
 def test_what_cannot_run_on_a_cluster_is_said(tmp_path: Path, tiny_models: dict[str, Path]) -> None:

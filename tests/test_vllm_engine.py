@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -98,20 +97,6 @@ def test_two_processes_share_a_model(data: Path, tmp_path: Path) -> None:
     assert_same(
         rows(ours, LABELS, data, tmp_path / "vllm.jsonl"),
         rows(theirs, LABELS, data, tmp_path / "hf.jsonl"),
-    )
-
-
-@pytest.mark.slow
-def test_two_copies_share_the_rows(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("ray", reason="needs the extra [ray]")
-    from earwitness.infer import ray_engine
-
-    monkeypatch.setattr(ray_engine, "ITEMS_A_TASK", 8)
-    model = model_of(tmp_path)
-    ours = ray_engine.RayEngine(partial(engine_of, "vllm", model), workers=2)
-    assert_same(
-        rows(ours, LABELS, data, tmp_path / "vllm.jsonl"),
-        rows(engine_of("hf", model), LABELS, data, tmp_path / "hf.jsonl"),
     )
 
 
