@@ -116,7 +116,7 @@ def test_likeness_is_that_of_the_answers_and_missing_ones_are_counted(
     assert (figures["sbert"]["n"], figures["sbert"]["unscored"]) == (2, 1)
     assert figures["compared"]["value"] == pytest.approx(2 / 3)
     assert alone["unscored_reasons"] == {"no prediction": 1}
-    assert "1 unscored: no prediction" in capsys.readouterr().out
+    assert "unscored: 1 x no prediction" in capsys.readouterr().out
 
     from sentence_transformers import SentenceTransformer
 

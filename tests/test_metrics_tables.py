@@ -15,7 +15,7 @@ from earwitness.cli.tables import main
 from earwitness.metrics.figures import Figure
 from earwitness.report.papers import LAYOUTS, paper_table
 from earwitness.report.published import PUBLISHED
-from earwitness.report.tables import Column, Table
+from earwitness.report.tables import REASONS, Column, Table, unscored_notes
 
 TABLE = Table(
     [Column("judge"), Column("acc_%", 100, 1, interval=True), Column("remark", left=True)],
@@ -24,6 +24,15 @@ TABLE = Table(
     ["a note"],
     frozenset({1}),
 )
+
+
+def test_reasons_beyond_ten_are_summed_not_listed():
+    few = {f"reason {number}": 20 - number for number in range(REASONS)}
+    assert unscored_notes(few)[0] == "unscored: 20 x reason 0"
+    assert len(unscored_notes(few)) == REASONS
+    *named, rest = unscored_notes({**few, "rare": 1, "common": 99, "rarer": 2})
+    assert named[0] == "unscored: 99 x common"
+    assert rest == f"unscored: {few[f'reason {REASONS - 1}'] + 3} x 3 other reasons; --json names them"
 
 
 def test_text_is_aligned_and_undefined_figures_are_dashes():

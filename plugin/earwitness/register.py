@@ -249,19 +249,23 @@ def extend_sft_trainer(module: Any) -> None:
 @_once
 def name_missing_models(module: Any) -> None:
     """Say in one line which ``model_name_or_path`` holds no model, before anything else is loaded."""
+    from pathlib import Path
+
     from earwitness.errors import UserError
 
     load = module.load_tokenizer
 
     def load_tokenizer(model_args: Any) -> Any:
         name = model_args.model_name_or_path
+        if Path(name).is_dir() and not (Path(name) / "config.json").is_file():
+            raise UserError(f"model_name_or_path: folder {name!r} holds no model (no config.json)")
         try:
             return load(model_args)
         except OSError as error:
             reason = str(error.__cause__ or error).partition("\n")[0]
             raise UserError(
-                f"model_name_or_path: {name!r} is neither a folder with a model and its tokenizer nor a model that the hub "
-                f"gives us ({reason})"
+                f"model_name_or_path: {name!r} is neither a folder with a model and its tokenizer nor a model that the "
+                f"hub gives us ({reason})"
             ) from error
 
     module.load_tokenizer = load_tokenizer

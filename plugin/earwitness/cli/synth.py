@@ -20,12 +20,12 @@ def main(argv: Sequence[str]) -> int:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--out", required=True, help="folder to write")
-    for name, default in (("clips", (10000, 500, 1000)), ("pairs", (40000, 500, 1200))):
+    for name, default in (("clips", (10000, 500, 1000)), ("pairs", (30000, 500, 1200))):
         metavar = ("TRAIN", "VAL", "TEST")
         parser.add_argument(
             f"--{name}", nargs=3, type=int, metavar=metavar, default=default, help=f"{name} in each split"
         )
-    for name, seconds, both in (("mid", "2 to 12", (240, 1600)), ("long", "4 to 45", (160, 500))):
+    for name, seconds, both in (("mid", "2 to 12", (400, 2700)), ("long", "4 to 45", (160, 500))):
         parser.add_argument(
             f"--{name}",
             nargs=2,

@@ -64,7 +64,7 @@ def cache_dir() -> Path:
     """Return the folder for things that can be made again: ``EARWITNESS_CACHE_DIR``, else the user's cache folder."""
     base = os.environ.get("EARWITNESS_CACHE_DIR")
     if base:
-        return Path(base)
+        return Path(base).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "earwitness"
 
 

@@ -17,7 +17,7 @@ from earwitness.metrics.detection import (
 from earwitness.metrics.detection_files import Clip
 from earwitness.metrics.figures import Figure
 from earwitness.metrics.intervals import DEFAULT, Bootstrap
-from earwitness.report.tables import Column, Table
+from earwitness.report.tables import Column, Table, unscored_notes
 
 
 def detection_report(
@@ -147,7 +147,7 @@ def detection_table(report: dict[str, Any], title: str = "") -> Table:
         for name, figures in named
     ]
     notes = [f"{report['unlabelled']} unlabelled clips are in no figure."] if report["unlabelled"] else []
-    notes += [f"unscored: {count} x {reason}" for reason, count in report["unscored_reasons"].items()]
+    notes += unscored_notes(report["unscored_reasons"])
     undefined = {
         f"{label}: {figures[key].reason}"
         for label, key in (("EER and minDCF", "eer"), ("ACC", "accuracy"))

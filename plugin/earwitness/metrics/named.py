@@ -23,7 +23,7 @@ from earwitness.metrics.figures import Figure
 from earwitness.metrics.intervals import DEFAULT, Bootstrap
 from earwitness.metrics.means import mean_figures, share_figure
 from earwitness.metrics.pairwise_files import rows_of_run
-from earwitness.report.tables import Cell, Column, Table
+from earwitness.report.tables import Cell, Column, Table, unscored_notes
 
 Names = frozenset[Hashable]
 Span = tuple[float, float]
@@ -200,5 +200,5 @@ def named_table(report: Mapping[str, Any]) -> Table:
             f"intervals of distortions, intersection over union: {100 * spans.value:.1f} %{between}, n {spans.n}, "
             f"unscored {spans.unscored}"
         )
-    notes += [f"unscored: {count} x {reason}" for reason, count in report["unscored_reasons"].items()]
+    notes += unscored_notes(report["unscored_reasons"])
     return Table(columns, rows, "", notes)

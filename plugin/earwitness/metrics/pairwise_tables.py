@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from earwitness.metrics.figures import Figure
-from earwitness.report.tables import Cell, Column, Table
+from earwitness.report.tables import Cell, Column, Table, unscored_notes
 
 
 def verdict_table(report: Mapping[str, Any]) -> Table:
@@ -34,7 +34,7 @@ def verdict_table(report: Mapping[str, Any]) -> Table:
         if sections:
             rules.add(len(rows))
             rows += [_row(f"{title} {name}".strip(), section) for name, section in sections.items()]
-    notes = [f"unscored: {count} x {reason}" for reason, count in report["unscored_reasons"].items()]
+    notes = unscored_notes(report["unscored_reasons"])
     return Table(columns, rows, notes=notes, rules=frozenset(rules))
 
 

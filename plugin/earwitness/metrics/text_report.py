@@ -19,7 +19,7 @@ from earwitness.metrics.means import mean_figure, share_figure
 from earwitness.metrics.score_files import Rating
 from earwitness.metrics.similarity import SimilarityModels
 from earwitness.metrics.text_files import TextCase
-from earwitness.report.tables import Cell, Column, Table
+from earwitness.report.tables import Cell, Column, Table, unscored_notes
 from earwitness.rewards.criteria import TASKS, Material
 
 
@@ -157,7 +157,7 @@ def text_tables(report: Mapping[str, Any]) -> list[Table]:
     for task, figures in report["texts"].items():
         first = figures[names[0]]
         rows.append([task, first.n, first.unscored, *(figures.get(name) for name in names)])
-    notes = [f"{count} unscored: {reason}" for reason, count in report["unscored_reasons"].items()]
+    notes = unscored_notes(report["unscored_reasons"])
     tables = [Table(columns, rows, "texts", notes)]
     aspects = report.get("extracted", {}).get("aspects")
     if aspects:

@@ -17,6 +17,19 @@ _LATEX = {"\\": r"\textbackslash{}", **{mark: f"\\{mark}" for mark in "&%$#_{}"}
 _LATEX |= {"^": r"\textasciicircum{}", DASH: "--", "✓": r"$\checkmark$", "<": r"\textless{}", ">": r"\textgreater{}"}
 
 
+REASONS = 10
+"""Kinds of unscored rows that a table names; its JSON names all."""
+
+
+def unscored_notes(reasons: Mapping[str, int]) -> list[str]:
+    """Lines that say why rows are unscored, the commonest reasons first; rare ones are summed, none is left out."""
+    counts = sorted(reasons.items(), key=lambda item: -item[1])
+    notes = [f"unscored: {count} x {reason}" for reason, count in counts[:REASONS]]
+    if rest := counts[REASONS:]:
+        notes.append(f"unscored: {sum(count for _, count in rest)} x {len(rest)} other reasons; --json names them")
+    return notes
+
+
 @dataclass(frozen=True)
 class Column:
     """One column.

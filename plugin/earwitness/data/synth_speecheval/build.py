@@ -23,7 +23,7 @@ from earwitness.files import read_rows, write_json, write_jsonl
 MANIFEST = "manifest.json"
 TASKS = ("assessment", "comparison", "suggestion", "detection")
 PART = 50  # clips that are made in one go
-_PAIR_TRIES = 200
+_PAIR_TRIES = 5000  # one draw in 18 fits where clips are many, fewer where they are few
 
 
 @dataclass(frozen=True)
