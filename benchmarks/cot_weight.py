@@ -58,7 +58,7 @@ def main() -> None:
     print(f"| cot_loss_weight | {' | '.join(FIGURES)} |")
     print("| --- | --- | --- | --- |")
     for weight in arguments.weights:
-        out = FOLDER / f"{weight:g}"
+        out = FOLDER / f"{weight:g}".replace(".", "_")
         train("tiny_sft", out, *RUN, f"cot_loss_weight={weight}")
         clusters, rows = zip(*gains(judge(out)), strict=True)
         columns.append(list(zip(*rows, strict=True)))
