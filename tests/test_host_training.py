@@ -120,6 +120,15 @@ def test_missing_clip_is_one_line_that_names_file_and_row(settings, tmp_path, pa
     assert not (tmp_path / "out").exists()
 
 
+def test_dataset_that_is_not_declared_is_one_line(settings, tmp_path):
+    result = train(tmp_path, settings | {"dataset": "pears"})
+    assert result.returncode != 0
+    assert "Traceback" not in result.stderr
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert "no dataset 'pears'; it has: " in line
+    assert "pairs" in line.partition("it has: ")[2]
+
+
 @pytest.mark.parametrize("name", ["no/such/folder", "empty"])
 def test_model_that_is_not_there_is_one_line(settings, tmp_path, name):
     (tmp_path / "empty").mkdir()

@@ -67,7 +67,15 @@ def extend_dataset_attributes(module: Any) -> None:
         self.judge_entry = dict(attr)
 
     def get_named_list(dataset_names: list[str] | None, dataset_dir: Any) -> list[Any]:
-        attributes = get_dataset_list(dataset_names, dataset_dir)
+        try:
+            attributes = get_dataset_list(dataset_names, dataset_dir)
+        except ValueError:
+            if isinstance(dataset_dir, str) and not dataset_dir.startswith("REMOTE:"):
+                from earwitness.data.entries import raw_entry
+
+                for name in dataset_names or []:
+                    raw_entry(name, dataset_dir)  # says in one line what is wrong, and which names there are
+            raise
         for name, attribute in zip(dataset_names or [], attributes, strict=True):
             attribute.judge_name = name
         return attributes

@@ -201,8 +201,17 @@ def load_entry(name: str, dataset_dir: str | os.PathLike[str] = "data") -> Entry
     Raises:
         UserError: ``dataset_info.json`` cannot be read, has no such entry (lists those it has), or the entry is wrong.
     """
+    return Entry.from_info(name, raw_entry(name, dataset_dir), dataset_dir)
+
+
+def raw_entry(name: str, dataset_dir: str | os.PathLike[str] = "data") -> Any:
+    """Read one entry as it stands, not yet validated.
+
+    Raises:
+        UserError: ``dataset_info.json`` cannot be read, or has no such entry (lists those it has).
+    """
     entries = load_entries(dataset_dir)
     if name not in entries:
         path = Path(dataset_dir, "dataset_info.json")
         raise UserError(f"{path}: no dataset {name!r}; it has: {listed(sorted(entries)) or 'none'}")
-    return Entry.from_info(name, entries[name], dataset_dir)
+    return entries[name]
