@@ -161,7 +161,10 @@ def _is_exact(sound: soundfile.SoundFile) -> bool:
 def _soundfile_blocks(sound: soundfile.SoundFile) -> Iterator[np.ndarray]:
     frames = max(1, BLOCK_SAMPLES // sound.channels)
     short = sound.format in ("WAV", "WAVEX") and sound.subtype == "PCM_16"  # numpy scales four times as fast: exactly
-    while len(block := sound.read(frames, dtype="int16" if short else "float32")):
+    read = frames
+    while read == frames:
+        block = sound.read(frames, dtype="int16" if short else "float32")
+        read = len(block)
         if short:
             block = np.multiply(block, np.float32(2.0**-15), dtype=np.float32)
         yield block if block.ndim == 1 else block.mean(axis=1)

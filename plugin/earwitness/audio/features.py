@@ -180,14 +180,26 @@ def padded_mel(waveform: np.ndarray, feature_extractor: Any) -> torch.Tensor:
     for block in range(blocks):
         first, end = frames * block // blocks, frames * (block + 1) // blocks
         piece = signal[first * hop_length : (end - 1) * hop_length + n_fft]
-        spectrum = torch.stft(piece, n_fft, hop_length, window=settings.window, center=False, return_complex=True)
-        # The magnitude that abs() gives, four times as fast: its numbers lie side by side.
-        real, imaginary = torch.view_as_real(spectrum.T).permute(2, 0, 1).contiguous()
-        power = real.hypot_(imaginary).square_().T
-        _mel_product(settings.filters, power, out=log_mel[:, first:end])
+        spectrum = torch.fft.rfft(piece.unfold(0, n_fft, hop_length) * settings.window)
+        _mel_product(settings.filters, _power(spectrum).T, out=log_mel[:, first:end])
     log_mel.clamp_(min=MIN_POWER).log10_()
-    torch.maximum(log_mel, log_mel.max() - LOG_RANGE, out=log_mel)
-    return log_mel.add_(4.0).div_(4.0)
+    loudest = log_mel.numpy().max()  # torch's max() takes three times as long
+    return log_mel.clamp_(min=float(loudest - np.float32(LOG_RANGE))).add_(4.0).mul_(0.25)
+
+
+def _power(spectrum: torch.Tensor) -> torch.Tensor:
+    """``spectrum.abs() ** 2`` to the bit, in a third of the time: magnitudes are fast where the numbers lie apart.
+
+    Real and imaginary parts are parted as the halves of 64-bit integers, which numpy cuts in half as it copies.
+    """
+    numbers = spectrum.numpy().reshape(-1)
+    parts = np.empty((2, len(numbers)), np.int32)
+    halves = numbers.view(np.int32)
+    parts[0] = numbers.view(np.int64)
+    parts[1, :-1] = np.ndarray(len(numbers) - 1, np.int64, halves, offset=halves.itemsize)
+    parts[1, -1] = halves[-1]
+    real, imaginary = torch.from_numpy(parts.view(np.float32))
+    return real.hypot_(imaginary).square_().view(spectrum.shape)
 
 
 class _Part(NamedTuple):
