@@ -321,7 +321,10 @@ def test_models_that_cannot_judge_are_refused_before_anything_runs(
 
 
 @pytest.mark.slow
-def test_compiled_answers_are_those_of_the_plain_model(engine: HFEngine, data: Path) -> None:
+def test_compiled_answers_are_those_of_the_plain_model(
+    engine: HFEngine, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))  # the shared one may hold what a killed process left
     items = make_items(records_of(data, "thinks"), ["ab"])
     decoding = Decoding(max_new_tokens=24)
     plain = answers(engine, items, 5, decoding)
