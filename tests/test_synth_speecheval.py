@@ -22,7 +22,7 @@ from earwitness.files import read_rows
 from earwitness.judges import parse
 
 DATA = Path(__file__).resolve().parents[1] / "data"
-SPEC = TasksSpec(clips=(80, 4, 40), pairs=(9, 0, 6), detection=(6, 0, 8), seed=3)
+SPEC = TasksSpec(clips=(80, 4, 40), pairs=(9, 0, 6), detection=(6, 0, 8), mixed=(0, 0, 24), seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +90,10 @@ def test_every_clip_is_rated(made: Path, tmp_path: Path) -> None:
         json.dumps({"it": {**entry, "file_name": str(made / "clips_test.jsonl")}})
     )
     found = load_records("it", tmp_path, media_dir=made)
-    assert len(found) == 40 + 8
+    assert len(found) == 40 + 24 + 8
     for one in found:
+        if "mixed" in one.id:
+            continue
         named = {distortion["kind"] for distortion in one.meta.get("distortions", ())}
         if one.meta.get("verdict") == "fake":
             assert one.reference["artifacts"] <= 6
@@ -102,13 +104,26 @@ def test_every_clip_is_rated(made: Path, tmp_path: Path) -> None:
             assert (one.reference["pace"] == 9) == (one.meta["rate"] == "appropriate")
 
 
+def test_mixed_clips_have_several_distortions_at_once(made: Path) -> None:
+    rows = [row for row in read_rows(made / "clips_test.jsonl") if row["id"].startswith("mixed")]
+    assert len(rows) == 24
+    counts = {name: sum(row["levels"][name] < 9 for row in rows) for name in (*KINDS, "volume", "pace")}
+    assert min(counts.values()) >= 2
+    assert max(sum(row["levels"][kind] < 9 for kind in KINDS) for row in rows) >= 3
+    assert not any(
+        key in row for row in rows for key in ("distortions", "verdict")
+    )  # in no task
+
+
 def test_a_distortion_is_where_it_is_said_to_be() -> None:
     speech = record(
         speak("The lighthouse keeper waited for the boat.", Voice("gmw/en", "m3")), np.random.default_rng(0)
     )
     kinds = set()
     for seed in range(30):
-        sound, distortion = scenes._distorted(speech, np.random.default_rng(seed))
+        rng = np.random.default_rng(seed)
+        aspect = scenes.ASPECTS[seed % len(scenes.ASPECTS)]
+        sound, distortion = scenes._distorted(speech, aspect, 0.8, scenes._stretch(speech, rng), rng)
         assert distortion is not None
         kinds.add(distortion.kind)
         start, stop = (round(second * 16_000) for second in (distortion.start, distortion.end))
@@ -150,7 +165,7 @@ def test_the_vocoder_keeps_what_is_said_and_changes_how() -> None:
 
 
 def test_an_interrupted_run_goes_on_to_the_same_bytes(made: Path, tmp_path: Path) -> None:
-    spec = TasksSpec(clips=(60, 0, 0), pairs=(3, 0, 0), detection=(2, 0, 0), seed=3)
+    spec = TasksSpec(clips=(60, 0, 0), pairs=(3, 0, 0), detection=(2, 0, 0), mixed=(3, 0, 0), seed=3)
     whole = build(spec, tmp_path / "whole", progress=False)
     cut = build(spec, tmp_path / "cut", progress=False)
     (cut / "parts/rated-train-000050-000060.jsonl").unlink()

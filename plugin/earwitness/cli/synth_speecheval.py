@@ -28,11 +28,16 @@ def main(argv: Sequence[str]) -> int:
         allow_abbrev=False,
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write")
-    defaults = {"clips": (10000, 100, 500), "pairs": (24000, 100, 500), "detection": (4000, 100, 500)}
-    for name, default in defaults.items():
-        shown = " ".join(map(str, default))
+    sets = {
+        "clips": ((10000, 100, 500), "clips for assessment and suggestion"),
+        "pairs": ((24000, 100, 500), "pairs of them for comparison"),
+        "detection": ((4000, 100, 500), "real and fake clips"),
+        "mixed": ((10000, 0, 0), "clips with several distortions at once, to learn to rate"),
+    }
+    for name, (default, words) in sets.items():
+        shown = f"{words} ({' '.join(map(str, default))})"
         metavar = ("TRAIN", "VAL", "TEST")
-        parser.add_argument(f"--{name}", nargs=3, type=int, metavar=metavar, default=default, help=f"({shown})")
+        parser.add_argument(f"--{name}", nargs=3, type=int, metavar=metavar, default=default, help=shown)
     parser.add_argument("--seed", type=int, default=0, help="seed of every draw (0)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes; the result is the same (all)")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -40,9 +45,10 @@ def main(argv: Sequence[str]) -> int:
 
     from earwitness.data.synth_speecheval.build import TASKS, TasksSpec, build
 
-    spec = TasksSpec(tuple(options.clips), tuple(options.pairs), tuple(options.detection), options.seed)
+    spec = TasksSpec(**{name: tuple(getattr(options, name)) for name in sets}, seed=options.seed)
     out = build(spec, options.out, options.jobs, progress=not options.quiet)
-    print(f"{out}: {', '.join(TASKS)}; {sum(spec.clips)} + {sum(spec.detection)} clips, {sum(spec.pairs)} pairs")
+    clips = sum(spec.clips) + sum(spec.detection) + sum(spec.mixed)
+    print(f"{out}: {', '.join(TASKS)}; {clips} clips, {sum(spec.pairs)} pairs")
     return 0
 
 

@@ -34,16 +34,18 @@ class TasksSpec:
         clips: for assessment and suggestion, in train, val and test.
         pairs: for comparison, of those clips.
         detection: clips for detection, half of them fake.
+        mixed: clips with several distortions at once, for ``clips_<split>.jsonl`` alone.
         seed: of every draw.
     """
 
     clips: tuple[int, int, int]
     pairs: tuple[int, int, int]
     detection: tuple[int, int, int]
+    mixed: tuple[int, int, int] = (0, 0, 0)
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("clips", "pairs", "detection"):
+        for name in ("clips", "pairs", "detection", "mixed"):
             counts = getattr(self, name)
             if len(counts) != len(SPLITS) or min(counts) < 0:
                 raise UserError(f"{name}: {list(counts)}; three counts of 0 or more, for {', '.join(SPLITS)}")
@@ -51,9 +53,13 @@ class TasksSpec:
             raise UserError(f"seed: {self.seed}; must be 0 or more")
 
 
+KINDS = ("rated", "mixed", "detected")
+"""Clips that were made alike; see the function of `scenes` of that name."""
+
+
 @dataclass(frozen=True)
 class _Part:
-    kind: str  # "rated" or "detected"
+    kind: str  # of KINDS
     split: str
     start: int
     stop: int
@@ -101,9 +107,9 @@ def build(spec: TasksSpec, out: str | os.PathLike[str], jobs: int = 1, progress:
                 for _ in pool.map(make, missing):
                     bar.update()
     for place, split in enumerate(SPLITS):
-        rows = {kind: list(_rows(out, parts, kind, split)) for kind in ("rated", "detected")}
+        rows = {kind: list(_rows(out, parts, kind, split)) for kind in KINDS}
         scenes = [scene_of(row) for row in rows["rated"]]
-        write_jsonl(out / f"clips_{split}.jsonl", [*rows["rated"], *rows["detected"]])
+        write_jsonl(out / f"clips_{split}.jsonl", [row for kind in KINDS for row in rows[kind]])
         write_jsonl(out / f"assessment_{split}.jsonl", map(_assessment, rows["rated"], scenes))
         write_jsonl(out / f"suggestion_{split}.jsonl", map(_suggestion, rows["rated"], scenes))
         write_jsonl(out / f"detection_{split}.jsonl", rows["detected"])
@@ -129,7 +135,7 @@ def _manifest(out: Path) -> dict[str, Any] | None:
 
 
 def _parts(spec: TasksSpec) -> Iterator[_Part]:
-    for kind, counts in (("rated", spec.clips), ("detected", spec.detection)):
+    for kind, counts in zip(KINDS, (spec.clips, spec.mixed, spec.detection), strict=True):
         for split, count in zip(SPLITS, counts, strict=True):
             for start in range(0, count, PART):
                 yield _Part(kind, split, start, min(start + PART, count))
@@ -144,22 +150,23 @@ def _rows(out: Path, parts: Sequence[_Part], kind: str, split: str) -> Iterator[
 def make_part(part: _Part, out: Path, seed: int) -> None:
     """Make the clips of one part, then its rows."""
     from earwitness.data.synth.corpus import write_wav
-    from earwitness.data.synth_speecheval.scenes import detected_clip, rated_clip
+    from earwitness.data.synth_speecheval import scenes
 
+    make = {"rated": scenes.rated_clip, "mixed": scenes.mixed_clip, "detected": scenes.detected_clip}[part.kind]
     rows = []
     for number in range(part.start, part.stop):
-        clip = (rated_clip if part.kind == "rated" else detected_clip)(part.split, number, seed)
+        clip = make(part.split, number, seed)
         name = f"{part.kind}-{part.split}-{number:06d}"
         audio = f"audio/{part.split}/{name}.wav"
         write_wav(out / audio, clip.waveform)
         row: dict[str, Any] = {"id": name, "audio": audio, "language": clip.language, "voice": clip.voice}
         row |= {"speaker": clip.speaker, "sentence": clip.sentence, "levels": clip.levels}
-        rows.append({**row, **(_scene_row(clip.scene) if part.kind == "rated" else _detection(clip.fake))})
+        if part.kind == "rated":
+            row |= _scene_row(clip.scene)
+        elif part.kind == "detected":
+            row["verdict"] = "fake" if clip.fake else "real"
+        rows.append(row)
     write_jsonl(out / part.rows, rows)
-
-
-def _detection(fake: bool) -> dict[str, Any]:
-    return {"verdict": "fake" if fake else "real"}
 
 
 def _scene_row(scene: Scene) -> dict[str, Any]:

@@ -11,14 +11,16 @@ from earwitness.data.synth.levels import SAMPLING_RATE, Waveform, loudness
 from earwitness.data.synth.sentences import LANGUAGES, SPLITS, sentences
 from earwitness.data.synth.source import record
 from earwitness.data.synth.voices import Voice, speak
-from earwitness.data.synth_speecheval.truth import RATES, Distortion, Scene, levels
+from earwitness.data.synth_speecheval.truth import RATES, Distortion, Scene, levels, pace_severity
 from earwitness.data.synth_speecheval.vocoder import resynthesise
 
 ASPECTS = ("noise", "coloration", "discontinuity", "artifacts")
+MIXING_ORDER = ("artifacts", "noise", "coloration", "discontinuity")  # noise behind a filter would hide the filter
 CLEAN_PROBABILITY = 0.2
 QUIET_PROBABILITY = 0.3
 LEAST_SEVERITY = 0.3  # what is named must be heard
 LEAST_SECONDS = 0.4
+MIXED_PROBABILITY = 0.5  # of each aspect in a mixed clip, and of lasting throughout
 ARTIFACT_BANDS = (24, 5)  # of the vocoder, at severity 0 and 1
 FAKE_BANDS = (8, 18)  # of the vocoder, drawn; from 24 on a tiny judge hears no difference
 FADE = SAMPLING_RATE // 100
@@ -37,7 +39,7 @@ class Clip:
 
     Attributes:
         waveform: (n,), 16 kHz.
-        scene: what was done to a rated clip.
+        scene: what was done to a rated clip; how long and how fast the speech of any other is.
         levels: how good each of ``truth.HEARD`` is, 0 to 9.
         fake: whether it went through the vocoder as a whole.
         language, voice, speaker, sentence: of the speech.
@@ -61,11 +63,34 @@ def rated_clip(split: str, number: int, seed: int) -> Clip:
     seconds = len(speech) / SAMPLING_RATE
     distortion = None
     if rng.random() >= CLEAN_PROBABILITY:
-        speech, distortion = _distorted(speech, rng)
-    quiet = round(float(rng.uniform(LEAST_SEVERITY, 1)), 2) if rng.random() < QUIET_PROBABILITY else 0.0
+        aspect, severity = str(rng.choice(ASPECTS)), _severity(rng)
+        speech, distortion = _distorted(speech, aspect, severity, _stretch(speech, rng), rng)
+    quiet = _severity(rng) if rng.random() < QUIET_PROBABILITY else 0.0
     speech = degrade(speech, Severities(loudness=quiet), rng).waveform
     scene = Scene(round(seconds, 3), distortion, quiet, rate)
     return replace(clip, waveform=speech, scene=scene, levels=scene.levels())
+
+
+def mixed_clip(split: str, number: int, seed: int) -> Clip:
+    """A clip with several distortions at once, for its levels alone.
+
+    One clip in eight of those with one distortion each has a certain kind; a judge that is to learn to hear all of them
+    in few steps needs to meet each more often.
+    """
+    rng = _rng(split, number, seed, 2)
+    rate = str(rng.choice(list(RATES)))
+    speech, clip = _spoken(split, number, rate, rng)
+    heard = {}
+    for aspect in MIXING_ORDER:
+        if rng.random() < MIXED_PROBABILITY:
+            whole = rng.random() < MIXED_PROBABILITY
+            stretch = (0, len(speech) * 10 // SAMPLING_RATE) if whole else _stretch(speech, rng)
+            speech, distortion = _distorted(speech, aspect, _severity(rng), stretch, rng)
+            if distortion is not None:
+                heard[distortion.kind] = distortion.severity
+    quiet = _severity(rng) if rng.random() < MIXED_PROBABILITY else 0.0
+    speech = degrade(speech, Severities(loudness=quiet), rng).waveform
+    return replace(clip, waveform=speech, levels=levels({**heard, "volume": quiet, "pace": pace_severity(rate)}))
 
 
 def detected_clip(split: str, number: int, seed: int) -> Clip:
@@ -97,27 +122,37 @@ def _spoken(split: str, number: int, rate: str, rng: np.random.Generator) -> tup
     return speech, Clip(speech, scene, scene.levels(), False, language, str(voice), voice.speaker, sentence.text)
 
 
-def _distorted(speech: Waveform, rng: np.random.Generator) -> tuple[Waveform, Distortion | None]:
-    """Distort a stretch of the speech; None where it holds no sound to distort."""
-    aspect = str(rng.choice(ASPECTS))
-    severity = round(float(rng.uniform(LEAST_SEVERITY, 1)), 2)
+def _severity(rng: np.random.Generator) -> float:
+    return round(float(rng.uniform(LEAST_SEVERITY, 1)), 2)
+
+
+def _stretch(speech: Waveform, rng: np.random.Generator) -> tuple[int, int]:
+    """Draw where a distortion begins and ends, in tenths of a second."""
     tenths = len(speech) * 10 // SAMPLING_RATE
     length = int(rng.integers(min(round(LEAST_SECONDS * 10), tenths), tenths + 1))
     first = int(rng.integers(0, tenths - length + 1))
-    start, stop = (place * SAMPLING_RATE // 10 for place in (first, first + length))
-    stretch = speech[start:stop]
-    level = loudness(stretch)
+    return first, first + length
+
+
+def _distorted(
+    speech: Waveform, aspect: str, severity: float, stretch: tuple[int, int], rng: np.random.Generator
+) -> tuple[Waveform, Distortion | None]:
+    """Distort a stretch of the speech; None where it holds no sound to distort."""
+    start, stop = (place * SAMPLING_RATE // 10 for place in stretch)
+    part = speech[start:stop]
+    level = loudness(part)
     if not np.isfinite(level):
         return speech, None
     if aspect == "artifacts":
         kind = aspect
         bands = round(float(np.interp(severity, (0, 1), ARTIFACT_BANDS)))
-        changed = resynthesise(stretch, bands, rng)
+        changed = resynthesise(part, bands, rng)
     else:
-        degraded = degrade(stretch, Severities(**{aspect: severity}), rng, nominal_lufs=level)
+        degraded = degrade(part, Severities(**{aspect: severity}), rng, nominal_lufs=level)
         kind = degraded.causes[aspect] if aspect == "discontinuity" else aspect
         changed = degraded.waveform
-    fade = np.minimum(1, np.minimum(np.arange(1, length * 1600 + 1), np.arange(length * 1600, 0, -1)) / FADE)
+    samples = len(part)
+    fade = np.minimum(1, np.minimum(np.arange(1, samples + 1), np.arange(samples, 0, -1)) / FADE)
     result = speech.copy()
-    result[start:stop] = (fade * changed + (1 - fade) * stretch).astype(np.float32)
-    return result, Distortion(_KINDS[kind], severity, first / 10, (first + length) / 10)
+    result[start:stop] = (fade * changed + (1 - fade) * part).astype(np.float32)
+    return result, Distortion(_KINDS[kind], severity, stretch[0] / 10, stretch[1] / 10)

@@ -89,7 +89,7 @@ class Scene:
 
     def levels(self) -> dict[str, int]:
         """Level of each of ``HEARD``, 0 to ``BEST``, higher is better."""
-        severities = {"volume": self.loudness, "pace": 0.0 if self.rate == "appropriate" else _WRONG_PACE}
+        severities = {"volume": self.loudness, "pace": pace_severity(self.rate)}
         if self.distortion is not None:
             severities[self.distortion.kind] = self.distortion.severity
         return levels(severities)
@@ -104,6 +104,11 @@ class Scene:
         if self.rate != "appropriate":
             found.append((0.0, "pace"))
         return tuple(area for _, area in sorted(found, reverse=True))
+
+
+def pace_severity(rate: str) -> float:
+    """How bad a speech rate is, 0 to 1."""
+    return 0.0 if rate == "appropriate" else _WRONG_PACE
 
 
 def levels(severities: Mapping[str, float]) -> dict[str, int]:
