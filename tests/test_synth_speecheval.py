@@ -110,9 +110,7 @@ def test_mixed_clips_have_several_distortions_at_once(made: Path) -> None:
     counts = {name: sum(row["levels"][name] < 9 for row in rows) for name in (*KINDS, "volume", "pace")}
     assert min(counts.values()) >= 2
     assert max(sum(row["levels"][kind] < 9 for kind in KINDS) for row in rows) >= 3
-    assert not any(
-        key in row for row in rows for key in ("distortions", "verdict")
-    )  # in no task
+    assert not any(key in row for row in rows for key in ("distortions", "verdict"))  # in no task
 
 
 def test_a_distortion_is_where_it_is_said_to_be() -> None:
