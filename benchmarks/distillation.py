@@ -5,8 +5,8 @@
     python benchmarks/distillation.py
 
 A judge whose training on single clips was stopped early, and a text LLM that reads the ratings of a clip and writes
-the answer. The judge answers 400 clips itself; then ``examples/judge/tiny_distill.yaml`` distils, with each loss.
-The table compares the judge before and after on 80 of those clips that it was not trained on. Finished steps are
+the answer. The judge answers 1,000 clips itself; then ``examples/judge/tiny_distill.yaml`` distils, with each loss.
+The table compares the judge before and after on 200 of those clips that it was not trained on. Finished steps are
 kept.
 """
 
@@ -25,8 +25,8 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "runs/demo/distill"
 UNTRAINED = ROOT / "runs/demo/untrained"
 TEMPLATE = "examples/judge/expert_ratings.jinja"
-CLIPS = 400
-EXPERT_FROM = 600
+CLIPS = 1000
+EXPERT_FROM = 1200
 """The judge answers the first clips; the expert learns from those after."""
 VARIANTS = (("dpo", 0.0), ("dpo", 4.0), ("kl", 0.0))
 """distill_loss and pref_ftx."""

@@ -20,7 +20,7 @@ CLEAN_PROBABILITY = 0.2
 QUIET_PROBABILITY = 0.3
 LEAST_SEVERITY = 0.3  # what is named must be heard
 LEAST_SECONDS = 0.4
-MIXED_PROBABILITY = 0.5  # of each aspect in a mixed clip, and of lasting throughout
+MIXED_PROBABILITY = 0.8  # of each aspect in a mixed clip, and of lasting throughout
 ARTIFACT_BANDS = (24, 5)  # of the vocoder, at severity 0 and 1
 FAKE_BANDS = (8, 18)  # of the vocoder, drawn; from 24 on a tiny judge hears no difference
 FADE = SAMPLING_RATE // 100
@@ -85,10 +85,10 @@ def mixed_clip(split: str, number: int, seed: int) -> Clip:
         if rng.random() < MIXED_PROBABILITY:
             whole = rng.random() < MIXED_PROBABILITY
             stretch = (0, len(speech) * 10 // SAMPLING_RATE) if whole else _stretch(speech, rng)
-            speech, distortion = _distorted(speech, aspect, _severity(rng), stretch, rng)
+            speech, distortion = _distorted(speech, aspect, _severity(rng, least=0.05), stretch, rng)
             if distortion is not None:
                 heard[distortion.kind] = distortion.severity
-    quiet = _severity(rng) if rng.random() < MIXED_PROBABILITY else 0.0
+    quiet = _severity(rng, least=0.05) if rng.random() < MIXED_PROBABILITY else 0.0
     speech = degrade(speech, Severities(loudness=quiet), rng).waveform
     return replace(clip, waveform=speech, levels=levels({**heard, "volume": quiet, "pace": pace_severity(rate)}))
 
@@ -122,8 +122,8 @@ def _spoken(split: str, number: int, rate: str, rng: np.random.Generator) -> tup
     return speech, Clip(speech, scene, scene.levels(), False, language, str(voice), voice.speaker, sentence.text)
 
 
-def _severity(rng: np.random.Generator) -> float:
-    return round(float(rng.uniform(LEAST_SEVERITY, 1)), 2)
+def _severity(rng: np.random.Generator, least: float = LEAST_SEVERITY) -> float:
+    return round(float(rng.uniform(least, 1)), 2)
 
 
 def _stretch(speech: Waveform, rng: np.random.Generator) -> tuple[int, int]:
