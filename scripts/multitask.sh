@@ -14,7 +14,7 @@ TASKS=(assessment comparison suggestion detection)
 
 setup
 export HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_DATASETS_OFFLINE=1 WANDB_DISABLED=true DO_NOT_TRACK=1
-export EARWITNESS_AUDIO_CACHE_MB=1536   # the features of all training clips
+export EARWITNESS_AUDIO_CACHE_MB=2560   # the features of all training clips
 
 train=("${TASKS[@]/#/synth_}")
 train=("${train[@]/%/_train}")

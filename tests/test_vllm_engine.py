@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,21 @@ def test_labels_and_texts_are_those_of_the_hf_engine(data: Path, tmp_path: Path)
 def test_two_processes_share_a_model(data: Path, tmp_path: Path) -> None:
     model = model_of(tmp_path, heads=4)
     ours, theirs = engine_of("vllm", model, tensor_parallel=2), engine_of("hf", model)
+    assert_same(
+        rows(ours, LABELS, data, tmp_path / "vllm.jsonl"),
+        rows(theirs, LABELS, data, tmp_path / "hf.jsonl"),
+    )
+
+
+@pytest.mark.slow
+def test_two_copies_share_the_rows(data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="needs the extra [ray]")
+    from earwitness.infer.ray_engine import RayEngine
+    from earwitness.infer.vllm_engine import VLLMEngine
+
+    model = model_of(tmp_path)
+    ours = RayEngine(partial(VLLMEngine, find_model(str(model)), LABELS, options=OPTIONS), workers=2)
+    theirs = engine_of("hf", model)
     assert_same(
         rows(ours, LABELS, data, tmp_path / "vllm.jsonl"),
         rows(theirs, LABELS, data, tmp_path / "hf.jsonl"),
