@@ -47,10 +47,10 @@ def batch(*sources: object) -> torch.Tensor:
 
 @pytest.fixture
 def computed(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """The clips whose features were computed."""
+    """The waveforms whose features were computed."""
     clips: list[object] = []
-    compute = features._computed_mel
-    monkeypatch.setattr(features, "_computed_mel", lambda source, fe: clips.append(source) or compute(source, fe))
+    compute = features.padded_mels
+    monkeypatch.setattr(features, "padded_mels", lambda waves, fe: clips.extend(waves) or compute(waves, fe))
     return clips
 
 

@@ -13,7 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import WhisperFeatureExtractor
 
-from earwitness.audio.features import batch_features, batch_features_of, frame_count, mel_features, token_count
+from earwitness.audio.features import (
+    FRAMES_TOGETHER,
+    batch_features,
+    batch_features_of,
+    frame_count,
+    mel_features,
+    token_count,
+)
 from earwitness.audio.lengths import checked_samples
 from earwitness.audio.limits import MIN_SAMPLES, ClipTooLongError, Family
 from earwitness.errors import UserError
@@ -79,6 +86,13 @@ def test_edges_of_the_limit() -> None:
 
 def test_clips_of_minutes() -> None:
     assert_equal_to_host([noise(300 * RATE), noise(299 * RATE + 77), noise(5 * RATE + 1)], LONG, "qwen2_5_omni")
+
+
+def test_more_clips_than_are_computed_as_one_signal() -> None:
+    seconds = (0.4, 20, 0.01, 19, 15, 3, 30, 29, 0.3)
+    waveforms = [noise(round(length * RATE) - seed, seed, 10.0 ** (seed - 6)) for seed, length in enumerate(seconds)]
+    assert sum(frame_count(len(waveform), SHORT) for waveform in waveforms) > 2 * FRAMES_TOGETHER
+    assert_equal_to_host(waveforms, SHORT, "qwen2_audio")
 
 
 def test_a_click_in_the_last_frame_raises_the_floor_as_in_the_host() -> None:

@@ -24,13 +24,13 @@ def figures() -> dict[str, dict]:
 def test_every_task_is_learnt(figures: dict[str, dict]) -> None:
     scores = figures["scores_judge_assessment"]
     for name in ("overall quality", "intelligibility", "distortion"):
-        assert scores["dimensions"][name]["pcc"]["ci"][0] > 0.4
+        assert scores["dimensions"][name]["pcc"]["ci"][0] > 0.5
     comparison = figures["pairwise_judge_comparison"]["overall"]["accuracy"]
-    assert comparison["ci"][0] > 0.45  # a third is chance
+    assert comparison["ci"][0] > 0.6  # a third is chance
     for task, name in (("suggestion", "areas"), ("assessment", "distortions")):
         named = figures[f"named_judge_{task}"]["names"][name]
         assert named["exact"]["ci"][0] > named["constant"]["value"]
-    assert figures["detection_judge"]["overall"]["eer"]["ci"][1] < 0.3
+    assert figures["detection_judge"]["overall"]["eer"]["ci"][1] < 0.1
 
 
 def test_the_untrained_one_knows_nothing(figures: dict[str, dict]) -> None:

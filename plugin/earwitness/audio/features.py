@@ -1,15 +1,16 @@
-"""Exact mel features: what `transformers`' WhisperFeatureExtractor computes in padded batches, clip by clip.
+"""Exact mel features: what `transformers`' WhisperFeatureExtractor computes in padded batches, without the padding.
 
 The host pads every clip to the longest the model allows (300 s or 30 s) and throws most of the result away. A log-mel
 frame depends on its own `n_fft` samples and, through the floor 8 below the maximum, on the loudest frame of the clip.
-Neither needs more zeros than the last window reaches into, so each clip is computed alone with a few frames of
-silence behind it: the same numbers, whatever the rest of the batch is.
+Neither needs more zeros than the last window reaches into, so each clip is computed with a few frames of silence
+behind it: the same numbers, whatever the rest of the batch is.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -23,14 +24,16 @@ from earwitness.audio.reading import RESAMPLING_QUALITY, as_array, name_of, open
 from earwitness.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Sequence
 
-__all__ = ["batch_features", "batch_features_of", "frame_count", "mel_features", "padded_mel", "token_count"]
+__all__ = ["batch_features", "batch_features_of", "frame_count", "mel_features", "padded_mels", "token_count"]
 
 MIN_FRAMES = 64
 """Frames computed at least: with very few columns, a matrix product rounds differently from the host's large one."""
 BLOCK_FRAMES = 512
 """Frames computed at a time: enough for few calls, few enough for the processor's cache and for bounded memory."""
+FRAMES_TOGETHER = 4096
+"""Frames of several clips computed as one signal, at most: bounded memory, whatever the batch."""
 BANDS_TOGETHER = 16
 """Mel bands in one matrix product: few enough to span few frequency bins, enough to be worth a call."""
 MIN_POWER = 1e-10
@@ -58,7 +61,7 @@ def mel_features(waveform: np.ndarray, feature_extractor: Any) -> np.ndarray:
         UserError: the clip is empty or longer than the extractor takes.
     """
     frames = frame_count(len(waveform), feature_extractor)
-    return padded_mel(waveform, feature_extractor)[:, :frames].numpy()
+    return padded_mels([waveform], feature_extractor)[0][:, :frames].numpy()
 
 
 def batch_features(waveforms: Sequence[np.ndarray], feature_extractor: Any, family: Family) -> dict[str, torch.Tensor]:
@@ -73,7 +76,7 @@ def batch_features(waveforms: Sequence[np.ndarray], feature_extractor: Any, fami
         ``input_features``, float32, shape (clips, n_mels, T), and ``feature_attention_mask``, int32, shape (clips, T):
         1 on a clip's own frames. Both equal the host's, cut at T; frames behind a clip hold silence.
     """
-    mels = [padded_mel(waveform, feature_extractor) for waveform in waveforms]
+    mels = padded_mels(waveforms, feature_extractor)
     return _stack(mels, [len(waveform) for waveform in waveforms], feature_extractor, family)
 
 
@@ -91,12 +94,14 @@ def batch_features_of(
     Raises:
         UserError: a clip cannot be read, or is too short or too long for the model.
     """
-    mels, samples = [], []
-    for source in sources:
-        mel, length = _cached_mel(source, feature_extractor)
-        mels.append(mel)
-        samples.append(fit_samples(length, feature_extractor, family, name_of(source), overlong))
-    return _stack(mels, samples, feature_extractor, family)
+    # All are read before any is computed: to and fro between decoder and FFT, a processor forgets the code of each.
+    clips = _looked_up(sources, feature_extractor)
+    samples = [
+        fit_samples(clip.samples, feature_extractor, family, name_of(source), overlong)
+        for source, clip in zip(sources, clips, strict=True)
+    ]
+    _compute(clips, feature_extractor)
+    return _stack([torch.from_numpy(clip.mel) for clip in clips], samples, feature_extractor, family)
 
 
 def _stack(
@@ -114,77 +119,132 @@ def _stack(
     return {"input_features": features, "feature_attention_mask": mask}
 
 
-def _cached_mel(source: Any, feature_extractor: Any) -> tuple[torch.Tensor, int]:
-    """Return the `padded_mel` of a clip (of its first ``n_samples``), and how many samples the whole clip has."""
-    memory, settings = memory_cache(), _settings(feature_extractor).key
+@dataclass
+class _Clip:
+    """A clip of a batch: its `padded_mels` where a cache had it, else the waveform to compute it from.
+
+    Attributes:
+        samples: how many the whole clip has; ``mel`` and ``waveform`` hold the extractor's ``n_samples`` at most.
+        memory_key, disk_key: where the caches keep it; None where they do not.
+    """
+
+    mel: np.ndarray | None
+    waveform: np.ndarray | None
+    samples: int
+    memory_key: Hashable = None
+    disk_key: str | None = None
+
+
+def _looked_up(sources: Sequence[Any], feature_extractor: Any) -> list[_Clip]:
+    """Find each clip in the caches, or read it; a file that occurs again is the same object again."""
+    clips: list[_Clip] = []
+    known: dict[Hashable, _Clip] = {}
+    for source in sources:
+        key = _memory_key(source, feature_extractor)
+        if key is None or key not in known:
+            found = None if key is None else memory_cache().get(key)
+            clip = _read(source, feature_extractor) if found is None else _Clip(found[0], None, found[1])
+            clip.memory_key = key
+            known[key] = clip
+        else:
+            clip = known[key]
+        clips.append(clip)
+    return clips
+
+
+def _memory_key(source: Any, feature_extractor: Any) -> Hashable:
     path = path_of(source)
-    key: Any = None
-    if path is not None and memory.max_bytes:
+    if path is not None and memory_cache().max_bytes:
         with suppress(OSError):  # what is wrong with the file, the reader says
             status = path.stat()
-            key = (settings, str(path.absolute()), status.st_size, status.st_mtime_ns)
-            found = memory.get(key)
-            if found is not None:
-                return torch.from_numpy(found[0]), found[1]
-    found = _stored_mel(source, feature_extractor)
-    if key is not None:
-        memory.put(key, found)
-    return torch.from_numpy(found[0]), found[1]
+            return (_settings(feature_extractor).key, str(path.absolute()), status.st_size, status.st_mtime_ns)
+    return None
 
 
-def _stored_mel(source: Any, feature_extractor: Any) -> tuple[np.ndarray, int]:
-    store = disk_store()
-    if store is None or as_array(source, feature_extractor.sampling_rate) is not None:
-        return _computed_mel(source, feature_extractor)
-    with open_audio(source) as file:
-        content = file.read()
-    key = f"{xxhash.xxh3_128_hexdigest(content)}-{_settings(feature_extractor).key}"
-    found = store.get(key)
-    if found is None:
-        found = _computed_mel({"bytes": content, "path": name_of(source)}, feature_extractor)
-        store.put(key, *found)
-    return found
-
-
-def _computed_mel(source: Any, feature_extractor: Any) -> tuple[np.ndarray, int]:
+def _read(source: Any, feature_extractor: Any) -> _Clip:
+    store, key = disk_store(), None
+    if store is not None and as_array(source, feature_extractor.sampling_rate) is None:
+        with open_audio(source) as file:
+            content = file.read()
+        key = f"{xxhash.xxh3_128_hexdigest(content)}-{_settings(feature_extractor).key}"
+        found = store.get(key)
+        if found is not None:
+            return _Clip(found[0], None, found[1])
+        source = {"bytes": content, "path": name_of(source)}
     waveform = read_audio(source, feature_extractor.sampling_rate)
-    return padded_mel(waveform[: feature_extractor.n_samples], feature_extractor).numpy(), len(waveform)
+    return _Clip(None, waveform[: feature_extractor.n_samples], len(waveform), disk_key=key)
 
 
-def padded_mel(waveform: np.ndarray, feature_extractor: Any) -> torch.Tensor:
-    """Log-mel features of a clip and of the silence behind it.
+def _compute(clips: Sequence[_Clip], feature_extractor: Any) -> None:
+    """Give every clip its `padded_mels`, and keep it where the caches want it."""
+    missing = list({id(clip): clip for clip in clips if clip.mel is None}.values())
+    mels = padded_mels([clip.waveform for clip in missing if clip.waveform is not None], feature_extractor)
+    store = disk_store()
+    for clip, mel in zip(missing, mels, strict=True):
+        clip.mel, clip.waveform = mel.numpy(), None
+        if clip.memory_key is not None:
+            clip.mel = np.ascontiguousarray(clip.mel)  # not a part of several clips' features, which would stay too
+        if store is not None and clip.disk_key is not None:
+            store.put(clip.disk_key, clip.mel, clip.samples)
+    for clip in clips:
+        if clip.memory_key is not None:
+            memory_cache().put(clip.memory_key, (clip.mel, clip.samples))
+
+
+def padded_mels(waveforms: Sequence[np.ndarray], feature_extractor: Any) -> list[torch.Tensor]:
+    """Log-mel features of clips, each with those of the silence behind it.
 
     Returns:
-        float32, shape (n_mels, T). The first frame_count(n) are the clip's; its last windows reach into the next ones;
-        the last frame is pure silence, what the host has from there to its limit (unless T is that limit).
+        For each clip float32, shape (n_mels, T). The first frame_count(n) frames are the clip's; its last windows reach
+        into the next ones; the last frame is pure silence, what the host has from there to its limit (unless T is that
+        limit).
     """
-    samples, limit = len(waveform), feature_extractor.n_samples
-    if not 0 < samples <= limit:
-        raise UserError(f"clip of {samples} samples; the feature extractor takes 1 to {limit}")
+    limit, hop_length = feature_extractor.n_samples, feature_extractor.hop_length
     if feature_extractor.dither:
         raise UserError(f"the feature extractor's dither is {feature_extractor.dither}; only 0.0 is deterministic")
-    n_fft, hop_length = feature_extractor.n_fft, feature_extractor.hop_length
     # A centred window reaches n_fft/2 back: the first frame beyond that is silent. One more keeps the reflection that
     # torch.stft would put at the end of the signal, and the host's extractor has, within the silence.
-    reach = n_fft // 2
-    tail = -(-reach // hop_length) + 1
-    frames = min(max(MIN_FRAMES, frame_count(samples, feature_extractor) + tail), limit // hop_length)
-    signal = torch.zeros(reach + frames * hop_length + reach)
-    signal[reach : reach + samples] = torch.from_numpy(waveform)
-    signal[:reach] = signal[reach + 1 : 2 * reach + 1].flip(0)
-    signal[-reach:] = signal[-2 * reach - 1 : -reach - 1].flip(0)
+    tail = -(-(feature_extractor.n_fft // 2) // hop_length) + 1
+    mels: list[torch.Tensor] = []
+    group: list[tuple[np.ndarray, int]] = []
+    for waveform in waveforms:
+        if not 0 < len(waveform) <= limit:
+            raise UserError(f"clip of {len(waveform)} samples; the feature extractor takes 1 to {limit}")
+        frames = min(max(MIN_FRAMES, frame_count(len(waveform), feature_extractor) + tail), limit // hop_length)
+        if group and sum(count for _, count in group) + frames > FRAMES_TOGETHER:
+            mels += _mels_of_one_signal(group, feature_extractor)
+            group = []
+        group.append((waveform, frames))
+    return mels + _mels_of_one_signal(group, feature_extractor) if group else mels
+
+
+def _mels_of_one_signal(clips: Sequence[tuple[np.ndarray, int]], feature_extractor: Any) -> list[torch.Tensor]:
+    """Compute clips, each with its number of frames, one behind the other: short ones would be all calls, no work."""
+    n_fft, hop_length = feature_extractor.n_fft, feature_extractor.hop_length
+    reach, gap = n_fft // 2, -(-n_fft // hop_length)  # behind a clip's last frame, before the next one's first
+    firsts = list(accumulate((frames + gap for _, frames in clips), initial=0))
+    signal = torch.zeros(firsts[-1] * hop_length)
+    for (waveform, frames), first in zip(clips, firsts, strict=False):
+        own = signal[first * hop_length :][: reach + frames * hop_length + reach]
+        own[reach : reach + len(waveform)] = torch.from_numpy(waveform)
+        own[:reach] = own[reach + 1 : 2 * reach + 1].flip(0)
+        own[-reach:] = own[-2 * reach - 1 : -reach - 1].flip(0)
 
     settings = _settings(feature_extractor)
-    log_mel = torch.empty(feature_extractor.feature_size, frames)
-    blocks = -(-frames // BLOCK_FRAMES)
+    windows = signal.unfold(0, n_fft, hop_length)[: firsts[-1] - gap]
+    log_mel = torch.empty(feature_extractor.feature_size, len(windows))
+    blocks = -(-len(windows) // BLOCK_FRAMES)
     for block in range(blocks):
-        first, end = frames * block // blocks, frames * (block + 1) // blocks
-        piece = signal[first * hop_length : (end - 1) * hop_length + n_fft]
-        spectrum = torch.fft.rfft(piece.unfold(0, n_fft, hop_length) * settings.window)
-        _mel_product(settings.filters, _power(spectrum).T, out=log_mel[:, first:end])
+        part = slice(len(windows) * block // blocks, len(windows) * (block + 1) // blocks)
+        spectrum = torch.fft.rfft(windows[part] * settings.window)
+        _mel_product(settings.filters, _power(spectrum).T, out=log_mel[:, part])
     log_mel.clamp_(min=MIN_POWER).log10_()
-    loudest = log_mel.numpy().max()  # torch's max() takes three times as long
-    return log_mel.clamp_(min=float(loudest - np.float32(LOG_RANGE))).add_(4.0).mul_(0.25)
+    mels = [log_mel[:, first : first + frames] for (_, frames), first in zip(clips, firsts, strict=False)]
+    for mel in mels:
+        loudest = mel.numpy().max()  # torch's max() takes three times as long
+        mel.clamp_(min=float(loudest - np.float32(LOG_RANGE)))
+    log_mel.add_(4.0).mul_(0.25)
+    return mels
 
 
 def _power(spectrum: torch.Tensor) -> torch.Tensor:
