@@ -2,11 +2,13 @@
 
     python benchmarks/judging.py [--pairs 12] [--seconds 4] [--batch-size 16] [--threads 2] [--device cpu] [--json FILE]
 
-All three judge the same questions with the same weights and must give the same verdicts. The first two decode as few
-tokens as a verdict needs (the longest label), which is the best case for them: a judge that goes on to explain itself
-costs them every further token, and us nothing in verdict-only mode. ``do_predict`` is the bare ``llamafactory-cli``
-with Earwitness's unpadded audio; the stock host pads each clip to 300 s and would be slower still. Its rate is the one
-it reports itself, for prediction alone; ours and the one-by-one loop's leave loading and checks out as well.
+All judge the same questions with the same weights and must give the same verdicts. The others decode as few tokens as a
+verdict needs (the longest label), which is the best case for them: a judge that goes on to explain itself costs them
+every further token, and us nothing in verdict-only mode. One sequence at a time comes twice: as a script on
+transformers or on the stock host has it, whose processor pads each clip to the model's limit (300 s), and with our
+unpadded features, which give the same numbers, so that what is left is judging itself. ``do_predict`` is the bare
+``llamafactory-cli`` with our unpadded features. Its rate is the one it reports itself, for prediction alone; ours and
+the loops' leave loading and checks out as well.
 
 The model is a tiny Qwen2.5-Omni, trained for a moment to answer with labels at all (``--model`` takes any other); its
 verdicts are worth nothing, only their equality counts here. Two prompts are timed: the usual one, which names the
@@ -23,6 +25,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -125,17 +128,34 @@ def by_us(engine: HFEngine, items: Sequence[Item], batch_size: int) -> tuple[flo
     return time.perf_counter() - start, verdicts
 
 
-def one_by_one(engine: HFEngine, items: Sequence[Item], tokens: int) -> tuple[float, Verdicts]:
-    """Judge as the seeds' scripts do: one sequence at a time, clips decoded and heard anew for each question."""
+def unpadded(engine: HFEngine, clips: Sequence[str]) -> dict[str, torch.Tensor]:
+    """Compute features as we do."""
     from earwitness.audio.features import batch_features_of
 
-    network, extractor = engine.model._network, engine.prompts.processor.feature_extractor
+    return batch_features_of(clips, engine.prompts.processor.feature_extractor, engine.files.family)
+
+
+def padded(engine: HFEngine, clips: Sequence[str]) -> dict[str, torch.Tensor]:
+    """Compute features as the model's own processor does, and LLaMA-Factory with it."""
+    waveforms = [soundfile.read(clip, dtype="float32")[0] for clip in clips]
+    extract = engine.prompts.processor.feature_extractor
+    made = extract(waveforms, sampling_rate=RATE, padding="max_length", return_attention_mask=True, return_tensors="pt")
+    return {"input_features": made["input_features"], "feature_attention_mask": made["attention_mask"]}
+
+
+def one_by_one(
+    engine: HFEngine,
+    items: Sequence[Item],
+    tokens: int,
+    hear: Callable[[HFEngine, Sequence[str]], dict[str, torch.Tensor]],
+) -> tuple[float, Verdicts]:
+    """Judge as the seeds' scripts do: one sequence at a time, clips decoded and heard anew for each question."""
+    network = engine.model._network
     start = time.perf_counter()
     verdicts: Verdicts = {}
     for item in items:
         ids = torch.from_numpy(engine._ids(item))[None].to(engine.model.device)
-        features = batch_features_of(item.shown.audios, extractor, engine.files.family)
-        features = {name: value.to(engine.model.device) for name, value in features.items()}
+        features = {name: value.to(engine.model.device) for name, value in hear(engine, item.shown.audios).items()}
         features["input_features"] = features["input_features"].to(engine.model.dtype)
         with torch.inference_mode():
             written = network.generate(
@@ -236,7 +256,8 @@ def main() -> int:
                 return by_us(engine, items, options.batch_size)
 
             ways: dict[str, Callable[[], tuple[float, Verdicts]]] = {
-                "one sequence at a time": lambda items=items, tokens=tokens: one_by_one(engine, items, tokens),  # type: ignore[misc]
+                "one at a time, stock processor": partial(one_by_one, engine, items, tokens, padded),
+                "one at a time, our features": partial(one_by_one, engine, items, tokens, unpadded),
                 "earwitness, verdict only": anew,
             }
             if not options.no_host and options.device == "cpu":
@@ -244,7 +265,10 @@ def main() -> int:
                 ways["llamafactory-cli do_predict"] = lambda number=number, tokens=tokens, out=out: by_host(  # type: ignore[misc]
                     model, data, str(number), options.batch_size, tokens, out
                 )
-            timed = {way: best(1 if "cli" in way else options.runs, measure) for way, measure in ways.items()}
+            timed = {
+                way: best(1 if "cli" in way or "stock" in way else options.runs, measure)
+                for way, measure in ways.items()
+            }
             ours = timed["earwitness, verdict only"]
             for way, (seconds, verdicts) in timed.items():
                 equal = sum(verdicts[key] == ours[1][key] for key in ours[1])
@@ -271,11 +295,11 @@ def report(results: Sequence[dict[str, Any]], options: argparse.Namespace) -> No
         f"{options.pairs} pairs x {len(ASPECTS)} aspects x 2 orders, clips of about {options.seconds:g} s, "
         f"{options.device}, {torch.get_num_threads()} threads, batch {options.batch_size}"
     )
-    print(f"{'prompt':26}{'way':30}{'pairs/s':>9}{'questions/s':>13}{'ours is':>10}{'same verdicts':>16}")
+    print(f"{'prompt':26}{'way':32}{'pairs/s':>9}{'questions/s':>13}{'ours is':>10}{'same verdicts':>16}")
     for result in results:
         same = f"{result['equal_verdicts']}/{result['questions']}"
         print(
-            f"{result['prompt']:26}{result['way']:30}{result['pairs_per_second']:9.2f}"
+            f"{result['prompt']:26}{result['way']:32}{result['pairs_per_second']:9.2f}"
             f"{result['questions_per_second']:13.1f}{result['times_ours_is_faster']:9.1f}x{same:>16}"
         )
 
