@@ -49,8 +49,8 @@ def batch(*sources: object) -> torch.Tensor:
 def computed(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """The waveforms whose features were computed."""
     clips: list[object] = []
-    compute = features.padded_mels
-    monkeypatch.setattr(features, "padded_mels", lambda waves, fe: clips.extend(waves) or compute(waves, fe))
+    compute = features.padded_log_mels
+    monkeypatch.setattr(features, "padded_log_mels", lambda waves, fe: clips.extend(waves) or compute(waves, fe))
     return clips
 
 

@@ -26,11 +26,11 @@ from earwitness.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
-__all__ = ["batch_features", "batch_features_of", "frame_count", "mel_features", "padded_mels", "token_count"]
+__all__ = ["batch_features", "batch_features_of", "frame_count", "mel_features", "padded_log_mels", "token_count"]
 
 MIN_FRAMES = 64
 """Frames computed at least: with very few columns, a matrix product rounds differently from the host's large one."""
-BLOCK_FRAMES = 512
+BLOCK_FRAMES = 1024
 """Frames computed at a time: enough for few calls, few enough for the processor's cache and for bounded memory."""
 FRAMES_TOGETHER = 4096
 """Frames of several clips computed as one signal, at most: bounded memory, whatever the batch."""
@@ -61,7 +61,8 @@ def mel_features(waveform: np.ndarray, feature_extractor: Any) -> np.ndarray:
         UserError: the clip is empty or longer than the extractor takes.
     """
     frames = frame_count(len(waveform), feature_extractor)
-    return padded_mels([waveform], feature_extractor)[0][:, :frames].numpy()
+    (log_mel,) = padded_log_mels([waveform], feature_extractor)
+    return log_mel[:, :frames].add(4.0).mul_(0.25).numpy()
 
 
 def batch_features(waveforms: Sequence[np.ndarray], feature_extractor: Any, family: Family) -> dict[str, torch.Tensor]:
@@ -76,7 +77,7 @@ def batch_features(waveforms: Sequence[np.ndarray], feature_extractor: Any, fami
         ``input_features``, float32, shape (clips, n_mels, T), and ``feature_attention_mask``, int32, shape (clips, T):
         1 on a clip's own frames. Both equal the host's, cut at T; frames behind a clip hold silence.
     """
-    mels = padded_mels(waveforms, feature_extractor)
+    mels = padded_log_mels(waveforms, feature_extractor)
     return _stack(mels, [len(waveform) for waveform in waveforms], feature_extractor, family)
 
 
@@ -113,15 +114,15 @@ def _stack(
     mask = torch.zeros(len(mels), width, dtype=torch.int32)
     for row, (mel, own) in enumerate(zip(mels, frames, strict=True)):
         known = min(mel.shape[1], width)
-        features[row, :, :known] = mel[:, :known]
-        features[row, :, known:] = mel[:, -1:]
+        torch.add(mel[:, :known], 4.0, out=features[row, :, :known])
+        features[row, :, known:] = mel[:, -1:] + 4.0
         mask[row, :own] = 1
-    return {"input_features": features, "feature_attention_mask": mask}
+    return {"input_features": features.mul_(0.25), "feature_attention_mask": mask}
 
 
 @dataclass
 class _Clip:
-    """A clip of a batch: its `padded_mels` where a cache had it, else the waveform to compute it from.
+    """A clip of a batch: its `padded_log_mels` where a cache had it, else the waveform to compute it from.
 
     Attributes:
         samples: how many the whole clip has; ``mel`` and ``waveform`` hold the extractor's ``n_samples`` at most.
@@ -153,8 +154,8 @@ def _looked_up(sources: Sequence[Any], feature_extractor: Any) -> list[_Clip]:
 
 
 def _memory_key(source: Any, feature_extractor: Any) -> Hashable:
-    path = path_of(source)
-    if path is not None and memory_cache().max_bytes:
+    path = path_of(source) if memory_cache().max_bytes else None
+    if path is not None:
         with suppress(OSError):  # what is wrong with the file, the reader says
             status = path.stat()
             return (_settings(feature_extractor).key, str(path.absolute()), status.st_size, status.st_mtime_ns)
@@ -176,9 +177,9 @@ def _read(source: Any, feature_extractor: Any) -> _Clip:
 
 
 def _compute(clips: Sequence[_Clip], feature_extractor: Any) -> None:
-    """Give every clip its `padded_mels`, and keep it where the caches want it."""
+    """Give every clip its `padded_log_mels`, and keep it where the caches want it."""
     missing = list({id(clip): clip for clip in clips if clip.mel is None}.values())
-    mels = padded_mels([clip.waveform for clip in missing if clip.waveform is not None], feature_extractor)
+    mels = padded_log_mels([clip.waveform for clip in missing if clip.waveform is not None], feature_extractor)
     store = disk_store()
     for clip, mel in zip(missing, mels, strict=True):
         clip.mel, clip.waveform = mel.numpy(), None
@@ -191,8 +192,8 @@ def _compute(clips: Sequence[_Clip], feature_extractor: Any) -> None:
             memory_cache().put(clip.memory_key, (clip.mel, clip.samples))
 
 
-def padded_mels(waveforms: Sequence[np.ndarray], feature_extractor: Any) -> list[torch.Tensor]:
-    """Log-mel features of clips, each with those of the silence behind it.
+def padded_log_mels(waveforms: Sequence[np.ndarray], feature_extractor: Any) -> list[torch.Tensor]:
+    """Log10 of the mel power of clips, each with that of the silence behind it; features are ``(log10 + 4) / 4``.
 
     Returns:
         For each clip float32, shape (n_mels, T). The first frame_count(n) frames are the clip's; its last windows reach
@@ -212,23 +213,25 @@ def padded_mels(waveforms: Sequence[np.ndarray], feature_extractor: Any) -> list
             raise UserError(f"clip of {len(waveform)} samples; the feature extractor takes 1 to {limit}")
         frames = min(max(MIN_FRAMES, frame_count(len(waveform), feature_extractor) + tail), limit // hop_length)
         if group and sum(count for _, count in group) + frames > FRAMES_TOGETHER:
-            mels += _mels_of_one_signal(group, feature_extractor)
+            mels += _log_mels_of_one_signal(group, feature_extractor)
             group = []
         group.append((waveform, frames))
-    return mels + _mels_of_one_signal(group, feature_extractor) if group else mels
+    return mels + _log_mels_of_one_signal(group, feature_extractor) if group else mels
 
 
-def _mels_of_one_signal(clips: Sequence[tuple[np.ndarray, int]], feature_extractor: Any) -> list[torch.Tensor]:
+def _log_mels_of_one_signal(clips: Sequence[tuple[np.ndarray, int]], feature_extractor: Any) -> list[torch.Tensor]:
     """Compute clips, each with its number of frames, one behind the other: short ones would be all calls, no work."""
     n_fft, hop_length = feature_extractor.n_fft, feature_extractor.hop_length
     reach, gap = n_fft // 2, -(-n_fft // hop_length)  # behind a clip's last frame, before the next one's first
     firsts = list(accumulate((frames + gap for _, frames in clips), initial=0))
-    signal = torch.zeros(firsts[-1] * hop_length)
-    for (waveform, frames), first in zip(clips, firsts, strict=False):
-        own = signal[first * hop_length :][: reach + frames * hop_length + reach]
+    signal = torch.empty(firsts[-1] * hop_length)
+    for (waveform, frames), first, after in zip(clips, firsts, firsts[1:], strict=False):
+        own = signal[first * hop_length : after * hop_length]
         own[reach : reach + len(waveform)] = torch.from_numpy(waveform)
+        own[reach + len(waveform) :] = 0
         own[:reach] = own[reach + 1 : 2 * reach + 1].flip(0)
-        own[-reach:] = own[-2 * reach - 1 : -reach - 1].flip(0)
+        end = frames * hop_length + reach
+        own[end : end + reach] = own[end - reach - 1 : end - 1].flip(0)
 
     settings = _settings(feature_extractor)
     windows = signal.unfold(0, n_fft, hop_length)[: firsts[-1] - gap]
@@ -243,7 +246,6 @@ def _mels_of_one_signal(clips: Sequence[tuple[np.ndarray, int]], feature_extract
     for mel in mels:
         loudest = mel.numpy().max()  # torch's max() takes three times as long
         mel.clamp_(min=float(loudest - np.float32(LOG_RANGE)))
-    log_mel.add_(4.0).mul_(0.25)
     return mels
 
 
@@ -318,7 +320,7 @@ class _Settings:
 
 
 _KNOWN_SETTINGS: WeakKeyDictionary[Any, _Settings] = WeakKeyDictionary()
-_VERSION = 1  # of the cached features: to be raised when reading or resampling changes
+_VERSION = 2  # of the cached features: to be raised when reading or resampling changes
 
 
 def _settings(feature_extractor: Any) -> _Settings:
