@@ -188,7 +188,7 @@ def _compute(clips: Sequence[_Clip], feature_extractor: Any) -> None:
         if store is not None and clip.disk_key is not None:
             store.put(clip.disk_key, clip.mel, clip.samples)
     for clip in clips:
-        if clip.memory_key is not None:
+        if clip.memory_key is not None and clip.mel is not None:
             memory_cache().put(clip.memory_key, (clip.mel, clip.samples))
 
 
