@@ -3,8 +3,8 @@
 Sources: SpeechLLM-as-Judges: Towards General and Interpretable Speech Quality Evaluation (Wang et al. 2025), tables 4
 to 7, 13 and 14; Audio Large Language Models Can Be Descriptive Speech Quality Evaluators (ALLD, Chen et al. 2025), the
 two figures of its abstract. Rows are model, then the cells of the table as printed; ``None`` is a dash. EER and
-accuracies in per cent. SageLM's tables are not here: only its abstract was at hand, and its one figure, 82.79 % agreement
-with human evaluators over semantic and acoustic questions together, has no cell in a table of either.
+accuracies in per cent. SageLM's tables are not here: only its abstract was at hand, and its one figure, 82.79 %
+agreement with human evaluators over semantic and acoustic questions together, has no cell in a table of either.
 """
 
 from __future__ import annotations
