@@ -6,9 +6,9 @@ All judge the same questions with the same weights and must give the same verdic
 verdict needs (the longest label), which is the best case for them: a judge that goes on to explain itself costs them
 every further token, and us nothing in verdict-only mode. One sequence at a time comes twice: as a script on
 transformers or on the stock host has it, whose processor pads each clip to the model's limit (300 s), and with our
-unpadded features, which give the same numbers, so that what is left is judging itself. ``do_predict`` is the bare
-``llamafactory-cli`` with our unpadded features. Its rate is the one it reports itself, for prediction alone; ours and
-the loops' leave loading and checks out as well.
+unpadded features, which give the same numbers, so that what is left is judging itself. ``do_predict`` comes twice as
+well: the stock ``llamafactory-cli`` with a loader that works (``stock_host.py``), and with our plugin. Its rate is the
+one it reports itself, for prediction alone; ours and the loops' leave loading and checks out as well.
 
 The model is a tiny Qwen2.5-Omni, trained for a moment to answer with labels at all (``--model`` takes any other); its
 verdicts are worth nothing, only their equality counts here. Two prompts are timed: the usual one, which names the
@@ -46,6 +46,7 @@ from earwitness.judges.verdicts import parse_verdict
 
 ASPECTS = ("noise", "coloration", "discontinuity", "loudness")
 RATE = 16_000
+STOCK_HOST = Path(__file__).with_name("stock_host.py")
 PROMPTS = {
     "aspect before the clips": "Evaluate in terms of **{{ aspect }}** and answer {{ menu }}.\n1: <audio>\n2: <audio>\n",
     "aspect behind the clips": "1: <audio>\n2: <audio>\nEvaluate in terms of **{{ aspect }}** and answer {{ menu }}.\n",
@@ -172,8 +173,25 @@ def one_by_one(
     return time.perf_counter() - start, verdicts
 
 
-def by_host(model: Path, data: Path, name: str, batch_size: int, tokens: int, out: Path) -> tuple[float, Verdicts]:
+def write_stock(data: Path, name: str) -> None:
+    """Write the rows of ``name`` as the stock host reads them, with what our templates make of them as instruction."""
+    rows = [
+        {"instruction": record.prompt, "output": "Tie", "audios": list(record.audios)}
+        for record in load_records(name, data)
+    ]
+    (data / f"{name}.json").write_text(json.dumps(rows), encoding="utf-8")
+    columns = {"prompt": "instruction", "response": "output", "audios": "audios"}
+    entries = {"stock": {"file_name": f"{name}.json", "columns": columns}}
+    write_json(data / f"{name}-info" / "dataset_info.json", entries)
+    (data / f"{name}-info" / f"{name}.json").symlink_to(data / f"{name}.json")
+
+
+def by_host(
+    model: Path, data: Path, name: str, batch_size: int, tokens: int, out: Path, stock: bool = False
+) -> tuple[float, Verdicts]:
     """Judge with ``llamafactory-cli train`` and ``do_predict``; seconds by its own clock."""
+    if stock:
+        write_stock(data, f"{name}-host")
     config = {
         "model_name_or_path": str(model),
         "stage": "sft",
@@ -182,8 +200,8 @@ def by_host(model: Path, data: Path, name: str, batch_size: int, tokens: int, ou
         "predict_with_generate": True,
         "do_sample": False,
         "max_new_tokens": tokens,
-        "eval_dataset": f"{name}-host",
-        "dataset_dir": str(data),
+        "eval_dataset": "stock" if stock else f"{name}-host",
+        "dataset_dir": str(data / f"{name}-host-info" if stock else data),
         "media_dir": str(data),
         "template": TEMPLATES["qwen2_5_omni"],
         "cutoff_len": 4096,
@@ -194,13 +212,15 @@ def by_host(model: Path, data: Path, name: str, batch_size: int, tokens: int, ou
     }
     path = out.with_suffix(".yaml")
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
+    plain = [str(Path(sys.executable).with_name("llamafactory-cli"))]
     done = subprocess.run(
-        [str(Path(sys.executable).with_name("llamafactory-cli")), "train", str(path)],
+        [*([sys.executable, str(STOCK_HOST)] if stock else plain), "train", str(path)],
         capture_output=True,
         text=True,
         check=False,
         env={
             **os.environ,
+            "EARWITNESS_DISABLE": "1" if stock else "",
             "HF_DATASETS_CACHE": str(out.with_suffix(".cache")),
             "OMP_NUM_THREADS": str(torch.get_num_threads()),
         },
@@ -262,13 +282,11 @@ def main() -> int:
             }
             if not options.no_host and options.device == "cpu":
                 out = data / f"host{number}"
-                ways["llamafactory-cli do_predict"] = lambda number=number, tokens=tokens, out=out: by_host(  # type: ignore[misc]
-                    model, data, str(number), options.batch_size, tokens, out
-                )
-            timed = {
-                way: best(1 if "cli" in way or "stock" in way else options.runs, measure)
-                for way, measure in ways.items()
-            }
+                predict = partial(by_host, model, data, str(number), options.batch_size, tokens)
+                ways["do_predict, stock"] = partial(predict, out.with_name(f"stock{number}"), stock=True)
+                ways["do_predict, our features"] = partial(predict, out)
+            once = ("one at a time, stock processor", "do_predict, stock", "do_predict, our features")
+            timed = {way: best(1 if way in once else options.runs, measure) for way, measure in ways.items()}
             ours = timed["earwitness, verdict only"]
             for way, (seconds, verdicts) in timed.items():
                 equal = sum(verdicts[key] == ours[1][key] for key in ours[1])
