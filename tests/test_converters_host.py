@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from sft_settings import sft_settings
 
 from earwitness.data.entries import Entry
 from earwitness.data.records import load_records
@@ -228,25 +229,9 @@ def test_a_bad_row_is_named_before_training(folder: Path) -> None:
 def test_the_command_line_trains_on_files_as_they_stand(folder: Path, tiny_models: dict[str, Path]) -> None:
     from test_host_training import train
 
-    settings = {
-        "model_name_or_path": str(tiny_models["qwen2_5_omni"]),
-        "stage": "sft",
-        "do_train": True,
-        "finetuning_type": "full",
-        "freeze_vision_tower": True,
-        "freeze_multi_modal_projector": False,
-        "dataset": "mos,speecheval,plain,bvcc",
-        "dataset_dir": str(folder),
-        "template": "qwen2_omni",
-        "cutoff_len": 2048,
-        "preprocessing_num_workers": 2,
-        "output_dir": str(folder / "out"),
-        "per_device_train_batch_size": 3,
-        "max_steps": 3,
-        "logging_steps": 1,
-        "report_to": "none",
-        "overwrite_cache": True,
-    }
+    changes = {"cutoff_len": 2048, "preprocessing_num_workers": 2, "per_device_train_batch_size": 3, "max_steps": 3}
+    model = tiny_models["qwen2_5_omni"]
+    settings = sft_settings(model, folder, folder / "out", dataset="mos,speecheval,plain,bvcc", **changes)
     done = train(folder, settings)
     assert done.returncode == 0, done.stderr[-3000:]
     history = json.loads((folder / "out/trainer_state.json").read_text())["log_history"]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from sft_settings import sft_settings
 
 CLI = Path(sys.executable).with_name("llamafactory-cli")
 
@@ -31,26 +32,8 @@ def train(tmp_path: Path, settings: dict, **environment: str) -> subprocess.Comp
 
 @pytest.fixture
 def settings(tiny_models, pair_data, tmp_path) -> dict:
-    return {
-        "model_name_or_path": str(tiny_models["qwen2_5_omni"]),
-        "stage": "sft",
-        "do_train": True,
-        "finetuning_type": "full",
-        "freeze_vision_tower": True,
-        "freeze_multi_modal_projector": False,
-        "dataset": "pairs",
-        "dataset_dir": str(pair_data),
-        "template": "qwen2_omni",
-        "cutoff_len": 512,
-        "output_dir": str(tmp_path / "out"),
-        "per_device_train_batch_size": 4,
-        "max_steps": 2,
-        "logging_steps": 1,
-        "learning_rate": 1e-3,
-        "cot_loss_weight": 0.5,
-        "report_to": "none",
-        "overwrite_cache": True,
-    }
+    changes = {"dataset": "pairs", "learning_rate": 1e-3, "cot_loss_weight": 0.5}
+    return sft_settings(tiny_models["qwen2_5_omni"], pair_data, tmp_path / "out", **changes)
 
 
 def losses(folder: Path) -> list[dict]:

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 import yaml
+from sft_settings import sft_settings
 
 ray = pytest.importorskip("ray", reason="needs the extra [ray]")
 
@@ -40,29 +41,12 @@ if __name__ == "__main__":
 @pytest.fixture
 def train(tmp_path, tiny_models, pair_data, monkeypatch):
     """Return a function that trains two steps on four clips each and returns the logged rows."""
-    common = {
-        "model_name_or_path": str(tiny_models["qwen2_5_omni"]),
-        "stage": "sft",
-        "do_train": True,
-        "finetuning_type": "full",
-        "freeze_vision_tower": True,
-        "freeze_multi_modal_projector": False,
-        "dataset": "clips",
-        "dataset_dir": str(pair_data),
-        "template": "qwen2_omni",
-        "cutoff_len": 512,
-        "max_steps": 2,
-        "logging_steps": 1,
-        "learning_rate": 1e-3,
-        "disable_shuffling": True,
-        "report_to": "none",
-        "overwrite_cache": True,
-    }
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
     def run(name: str, command: list[str], **settings) -> list[dict]:
         config, folder = tmp_path / f"{name}.yaml", tmp_path / name
-        config.write_text(yaml.safe_dump(common | settings | {"output_dir": str(folder)}))
+        settings |= {"dataset": "clips", "learning_rate": 1e-3, "disable_shuffling": True}
+        config.write_text(yaml.safe_dump(sft_settings(tiny_models["qwen2_5_omni"], pair_data, folder, **settings)))
         done = subprocess.run(
             [*command, str(config)], capture_output=True, text=True, timeout=300, cwd=tmp_path, check=False
         )

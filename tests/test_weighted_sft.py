@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+from sft_settings import sft_settings
 from test_grpo_processes import cli
 from transformers.loss.loss_utils import ForCausalLMLoss
 
@@ -102,34 +103,19 @@ def base(tiny_models, pair_data, tmp_path):
     (tmp_path / "dataset_info.json").write_text((pair_data / "dataset_info.json").read_text())
 
     def settings(name: str, **changes) -> dict:
-        return {
-            "model_name_or_path": str(tiny_models["qwen2_5_omni"]),
-            "stage": "sft",
-            "do_train": True,
-            "finetuning_type": "full",
-            "freeze_vision_tower": True,
-            "freeze_multi_modal_projector": False,
+        common = {
             "dataset": "pairs",
-            "dataset_dir": str(tmp_path),
             "media_dir": str(pair_data),
-            "template": "qwen2_omni",
-            "cutoff_len": 512,
-            "output_dir": str(tmp_path / name),
-            "per_device_train_batch_size": 4,
             "gradient_accumulation_steps": 1,
-            "max_steps": 2,
-            "logging_steps": 1,
             "optim": "sgd",  # Adam would blow rounding up to whole steps
             "learning_rate": 0.05,
             "cot_loss_weight": 0.3,
             "save_strategy": "no",
-            "report_to": "none",
             "disable_shuffling": True,
             "disable_gradient_checkpointing": True,
-            "overwrite_cache": True,
             "use_cpu": True,
-            **changes,
         }
+        return sft_settings(tiny_models["qwen2_5_omni"], tmp_path, tmp_path / name, **common | changes)
 
     return settings
 
