@@ -179,11 +179,9 @@ def write_stock(data: Path, name: str) -> None:
         {"instruction": record.prompt, "output": "Tie", "audios": list(record.audios)}
         for record in load_records(name, data)
     ]
-    (data / f"{name}.json").write_text(json.dumps(rows), encoding="utf-8")
     columns = {"prompt": "instruction", "response": "output", "audios": "audios"}
-    entries = {"stock": {"file_name": f"{name}.json", "columns": columns}}
-    write_json(data / f"{name}-info" / "dataset_info.json", entries)
-    (data / f"{name}-info" / f"{name}.json").symlink_to(data / f"{name}.json")
+    write_json(data / f"{name}-stock" / "dataset_info.json", {"stock": {"file_name": "rows.json", "columns": columns}})
+    write_json(data / f"{name}-stock" / "rows.json", rows)
 
 
 def by_host(
@@ -201,7 +199,7 @@ def by_host(
         "do_sample": False,
         "max_new_tokens": tokens,
         "eval_dataset": "stock" if stock else f"{name}-host",
-        "dataset_dir": str(data / f"{name}-host-info" if stock else data),
+        "dataset_dir": str(data / f"{name}-host-stock" if stock else data),
         "media_dir": str(data),
         "template": TEMPLATES["qwen2_5_omni"],
         "cutoff_len": 4096,

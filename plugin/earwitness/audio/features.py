@@ -252,7 +252,7 @@ def _log_mels_of_one_signal(clips: Sequence[tuple[np.ndarray, int]], feature_ext
 def _power(spectrum: torch.Tensor) -> torch.Tensor:
     """``spectrum.abs() ** 2`` to the bit, in a third of the time: magnitudes are fast where the numbers lie apart.
 
-    Real and imaginary parts are parted as the halves of 64-bit integers, which numpy cuts in half as it copies.
+    Real and imaginary parts are parted as the halves of 64-bit integers (little-endian), which numpy cuts as it copies.
     """
     numbers = spectrum.numpy().reshape(-1)
     parts = np.empty((2, len(numbers)), np.int32)
@@ -320,7 +320,7 @@ class _Settings:
 
 
 _KNOWN_SETTINGS: WeakKeyDictionary[Any, _Settings] = WeakKeyDictionary()
-_VERSION = 2  # of the cached features: to be raised when reading or resampling changes
+_VERSION = 2  # of what is cached: to be raised when reading, resampling or what is stored changes
 
 
 def _settings(feature_extractor: Any) -> _Settings:
