@@ -104,6 +104,7 @@ setup(
         # Reading, degrading and speaking
         "av>=16.0,<17",
         "espeakng-loader>=0.2.4,<0.3",
+        "numba>=0.65,<1",  # the mel power of spectra in one loop; vLLM 0.22 needs 0.65.0
         "numpy>=2.3,<3",
         "scipy>=1.17,<2",
         "soundfile>=0.14,<0.15",

@@ -11,7 +11,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -20,6 +20,7 @@ import xxhash
 
 from earwitness.audio.cache import disk_store, memory_cache
 from earwitness.audio.limits import Family, Overlong, fit_samples, token_count
+from earwitness.audio.mel_power import MelPower
 from earwitness.audio.reading import RESAMPLING_QUALITY, as_array, name_of, open_audio, path_of, read_audio
 from earwitness.errors import UserError
 
@@ -28,16 +29,13 @@ if TYPE_CHECKING:
 
 __all__ = ["batch_features", "batch_features_of", "frame_count", "mel_features", "padded_log_mels", "token_count"]
 
-MIN_FRAMES = 64
-"""Frames computed at least: with very few columns, a matrix product rounds differently from the host's large one."""
 BLOCK_FRAMES = 1024
 """Frames computed at a time: enough for few calls, few enough for the processor's cache and for bounded memory."""
 FRAMES_TOGETHER = 4096
 """Frames of several clips computed as one signal, at most: bounded memory, whatever the batch."""
-BANDS_TOGETHER = 16
-"""Mel bands in one matrix product: few enough to span few frequency bins, enough to be worth a call."""
 MIN_POWER = 1e-10
 """Mel power of silence: its logarithm is -10."""
+_ONE = torch.tensor(1.0)
 LOG_RANGE = 8.0
 """Powers of ten below a clip's loudest mel value that are kept; the rest is raised to that floor."""
 
@@ -62,7 +60,7 @@ def mel_features(waveform: np.ndarray, feature_extractor: Any) -> np.ndarray:
     """
     frames = frame_count(len(waveform), feature_extractor)
     (log_mel,) = padded_log_mels([waveform], feature_extractor)
-    return log_mel[:, :frames].add(4.0).mul_(0.25).numpy()
+    return _scaled(log_mel[:, :frames]).numpy()
 
 
 def batch_features(waveforms: Sequence[np.ndarray], feature_extractor: Any, family: Family) -> dict[str, torch.Tensor]:
@@ -114,10 +112,16 @@ def _stack(
     mask = torch.zeros(len(mels), width, dtype=torch.int32)
     for row, (mel, own) in enumerate(zip(mels, frames, strict=True)):
         known = min(mel.shape[1], width)
-        torch.add(mel[:, :known], 4.0, out=features[row, :, :known])
-        features[row, :, known:] = mel[:, -1:] + 4.0
+        _scaled(mel[:, :known], out=features[row, :, :known])
+        if known < width:
+            features[row, :, known:] = _scaled(mel[:, -1:])
         mask[row, :own] = 1
-    return {"input_features": features.mul_(0.25), "feature_attention_mask": mask}
+    return {"input_features": features, "feature_attention_mask": mask}
+
+
+def _scaled(log_mel: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
+    """``(log_mel + 4) / 4`` in one pass; a quarter of a number is exact, so it rounds no other way."""
+    return torch.add(_ONE, log_mel, alpha=0.25, out=out)
 
 
 @dataclass
@@ -211,7 +215,7 @@ def padded_log_mels(waveforms: Sequence[np.ndarray], feature_extractor: Any) -> 
     for waveform in waveforms:
         if not 0 < len(waveform) <= limit:
             raise UserError(f"clip of {len(waveform)} samples; the feature extractor takes 1 to {limit}")
-        frames = min(max(MIN_FRAMES, frame_count(len(waveform), feature_extractor) + tail), limit // hop_length)
+        frames = min(frame_count(len(waveform), feature_extractor) + tail, limit // hop_length)
         if group and sum(count for _, count in group) + frames > FRAMES_TOGETHER:
             mels += _log_mels_of_one_signal(group, feature_extractor)
             group = []
@@ -224,23 +228,21 @@ def _log_mels_of_one_signal(clips: Sequence[tuple[np.ndarray, int]], feature_ext
     n_fft, hop_length = feature_extractor.n_fft, feature_extractor.hop_length
     reach, gap = n_fft // 2, -(-n_fft // hop_length)  # behind a clip's last frame, before the next one's first
     firsts = list(accumulate((frames + gap for _, frames in clips), initial=0))
-    signal = torch.empty(firsts[-1] * hop_length)
+    signal = np.empty(firsts[-1] * hop_length, np.float32)
     for (waveform, frames), first, after in zip(clips, firsts, firsts[1:], strict=False):
         own = signal[first * hop_length : after * hop_length]
-        own[reach : reach + len(waveform)] = torch.from_numpy(waveform)
+        own[reach : reach + len(waveform)] = waveform
         own[reach + len(waveform) :] = 0
-        own[:reach] = own[reach + 1 : 2 * reach + 1].flip(0)
+        own[:reach] = own[2 * reach : reach : -1]
         end = frames * hop_length + reach
-        own[end : end + reach] = own[end - reach - 1 : end - 1].flip(0)
+        own[end : end + reach] = own[end - 2 : end - reach - 2 : -1]
 
     settings = _settings(feature_extractor)
-    windows = signal.unfold(0, n_fft, hop_length)[: firsts[-1] - gap]
+    windows = torch.from_numpy(signal).unfold(0, n_fft, hop_length)[: firsts[-1] - gap]
     log_mel = torch.empty(feature_extractor.feature_size, len(windows))
-    blocks = -(-len(windows) // BLOCK_FRAMES)
-    for block in range(blocks):
-        part = slice(len(windows) * block // blocks, len(windows) * (block + 1) // blocks)
-        spectrum = torch.fft.rfft(windows[part] * settings.window)
-        _mel_product(settings.filters, _power(spectrum).T, out=log_mel[:, part])
+    for first in range(0, len(windows), BLOCK_FRAMES):
+        spectrum = torch.fft.rfft(windows[first : first + BLOCK_FRAMES] * settings.window)
+        settings.mel_power(spectrum, log_mel, first)
     log_mel.clamp_(min=MIN_POWER).log10_()
     mels = [log_mel[:, first : first + frames] for (_, frames), first in zip(clips, firsts, strict=False)]
     for mel in mels:
@@ -249,73 +251,12 @@ def _log_mels_of_one_signal(clips: Sequence[tuple[np.ndarray, int]], feature_ext
     return mels
 
 
-def _power(spectrum: torch.Tensor) -> torch.Tensor:
-    """``spectrum.abs() ** 2`` to the bit, in a third of the time: magnitudes are fast where the numbers lie apart.
-
-    Real and imaginary parts are parted as the halves of 64-bit integers (little-endian), which numpy cuts as it copies.
-    """
-    numbers = spectrum.numpy().reshape(-1)
-    parts = np.empty((2, len(numbers)), np.int32)
-    halves = numbers.view(np.int32)
-    parts[0] = numbers.view(np.int64)
-    parts[1, :-1] = np.ndarray(len(numbers) - 1, np.int64, halves, offset=halves.itemsize)
-    parts[1, -1] = halves[-1]
-    real, imaginary = torch.from_numpy(parts.view(np.float32))
-    return real.hypot_(imaginary).square_().view(spectrum.shape)
-
-
-class _Part(NamedTuple):
-    """A part of the mel product: rows of the filters, the frequency bins they take, their weights."""
-
-    bands: slice
-    bins: slice
-    weights: torch.Tensor
-    adds: bool  # to what an earlier part gave for the same bands
-
-
-def _mel_product(parts: list[_Part], power: torch.Tensor, out: torch.Tensor) -> None:
-    for bands, bins, weights, adds in parts:
-        out[bands].addmm_(weights, power[bins], beta=float(adds))
-
-
-def _filter_parts(filters: torch.Tensor) -> list[_Part]:
-    """Split the mel product (bands, bins) into parts that leave out zeros, where that changes no bit on this machine.
-
-    A filter spans a few bins, so most of the dense product multiplies by zero. Adding zeros changes nothing, but a
-    matrix product may sum the bins in two halves; parts in which that shows do so too, or take all bins.
-    """
-    generator = torch.Generator().manual_seed(0)
-    sizes = (MIN_FRAMES, 129, 200, BLOCK_FRAMES // 2, BLOCK_FRAMES)
-    probes = [(torch.rand(frames, filters.shape[1], generator=generator) ** 8).T for frames in sizes]
-    expected = [filters @ probe for probe in probes]
-    half = filters.shape[1] // 2
-    parts: list[_Part] = []
-    for first in range(0, len(filters), BANDS_TOGETHER):
-        bands = slice(first, first + BANDS_TOGETHER)
-        used = filters[bands].any(0).nonzero()[:, 0].tolist() or [0]
-        span, below, above = slice(used[0], used[-1] + 1), slice(used[0], half), slice(half, used[-1] + 1)
-        for split in ([span], [below, above], [slice(None)]):
-            tried = [_Part(bands, bins, filters[bands, bins].contiguous(), at > 0) for at, bins in enumerate(split)]
-            if all(_gives(tried, probe, whole) for probe, whole in zip(probes, expected, strict=True)):
-                parts += tried
-                break
-        else:
-            return [_Part(slice(None), slice(None), filters, False)]
-    return parts
-
-
-def _gives(parts: list[_Part], probe: torch.Tensor, expected: torch.Tensor) -> bool:
-    out = torch.empty_like(expected)
-    _mel_product(parts, probe, out)
-    return torch.equal(out[parts[0].bands], expected[parts[0].bands])
-
-
 @dataclass(frozen=True)
 class _Settings:
     """What follows from a feature extractor once and for all."""
 
     window: torch.Tensor
-    filters: list[_Part]
+    mel_power: MelPower
     key: str  # differs wherever the features of a clip, or how they are read or computed, would
 
 
@@ -337,6 +278,6 @@ def _settings(feature_extractor: Any) -> _Settings:
             xxhash.xxh3_64_intdigest(feature_extractor.mel_filters.tobytes()),
         )
         key = xxhash.xxh3_64_hexdigest(repr(numbers).encode())
-        settings = _Settings(torch.hann_window(feature_extractor.n_fft), _filter_parts(filters), key)
+        settings = _Settings(torch.hann_window(feature_extractor.n_fft), MelPower(filters), key)
         _KNOWN_SETTINGS[feature_extractor] = settings
     return settings
