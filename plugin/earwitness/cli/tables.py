@@ -21,6 +21,13 @@ evaluate_detection.py.
 RUN is NAME=PATH: a report, or a folder that holds some. A name given twice joins its reports. Cells without a figure
 are dashes.
 
+--published puts the papers' own rows above ours for SpeechEval and ALLD; SageLM's tables get a note of what its
+abstract says. --published-file takes the rows of the tables that it names from a JSON file; the others are as with
+--published. A row is what the table prints: a name, then for each column a number in the table's units or null.
+
+  {"alld-mos": [["A model", 0.9, 0.9, 0.2, null]],
+   "sagelm-semantic": [["A model Accuracy", 80.5, 79.1, null, 85], ["A model Agreement", 85.2, 84, null, 90]]}
+
 tables: speecheval-4, -5, -6, -7, -13, -14; sagelm-semantic, sagelm-acoustic, sagelm-acoustic-split; alld-mos, alld-ab
 """
 
@@ -31,7 +38,10 @@ def parser() -> Parser:
     options.add_argument("runs", nargs="+", metavar="RUN", help="NAME=PATH of a report or run folder")
     options.add_argument("--tables", required=True, metavar="NAMES", help="tables to print, with commas; or all")
     options.add_argument("--format", choices=FORMATS, default="text", help="default text")
-    options.add_argument("--published", action="store_true", help="the paper's own rows above ours, where it has some")
+    options.add_argument("--published", action="store_true", help="published figures beside ours")
+    options.add_argument(
+        "--published-file", metavar="FILE", help="JSON with published rows of your own; implies --published"
+    )
     options.add_argument("--out", metavar="FILE", help="write here instead of printing")
     return options
 
@@ -46,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from earwitness.files import atomic_write
     from earwitness.report.papers import LAYOUTS, has_figures, paper_table, read_results
     from earwitness.report.published import PUBLISHED
+    from earwitness.report.published_file import read_published
     from earwitness.report.tables import WRITERS
 
     paths: dict[str, list[str]] = {}
@@ -55,14 +66,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UserError(f"{text!r}: give NAME=PATH")
         paths.setdefault(name.strip(), []).append(path)
     models = {name: read_results(given) for name, given in paths.items()}
-    every = arguments.tables.strip() == "all"
-    asked = [name.strip() for name in arguments.tables.split(",") if name.strip()]
-    names = [name for name in LAYOUTS if has_figures(name, models)] if every else asked
+    if arguments.tables.strip() == "all":
+        names = [name for name in LAYOUTS if has_figures(name, models)]
+    else:
+        names = [name.strip() for name in arguments.tables.split(",") if name.strip()]
     if not names:
         raise UserError("the reports hold no figure of any table")
-    tables = [
-        paper_table(name, models, published=arguments.published and (name in PUBLISHED or not every)) for name in names
-    ]
+    published = PUBLISHED if arguments.published else None
+    if arguments.published_file is not None:
+        published = {**PUBLISHED, **read_published(arguments.published_file)}
+    tables = [paper_table(name, models, published=published) for name in names]
     if arguments.format == "json":
         import json
 

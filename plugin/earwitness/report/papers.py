@@ -14,7 +14,7 @@ from typing import Any
 
 from earwitness.errors import UserError
 from earwitness.metrics.figures import Figure
-from earwitness.report.published import PUBLISHED
+from earwitness.report.published import NOTES, Row
 from earwitness.report.tables import Cell, Column, Table
 
 Results = Mapping[str, Mapping[str, Any]]
@@ -112,10 +112,35 @@ class Layout:
         """All columns."""
         return [Column(self.first), *(column for column, _ in self.columns)]
 
+    def published_rows(self, given: Sequence[Row]) -> list[list[Cell]]:
+        """Rows of a paper, marked "(paper)"."""
+        columns = [column for column, _ in self.columns]
+        return [
+            [
+                *self.published_name(name),
+                *(
+                    None if value is None else Figure(value / column.scale, 0, params={"source": "published"})
+                    for column, value in zip(columns, values, strict=True)
+                ),
+            ]
+            for name, *values in given
+        ]
+
+    def published_name(self, name: str) -> list[Cell]:
+        """The cells before the figures of a paper's row."""
+        return [f"{name} (paper)"]
+
+    def wrong_name(self, name: str) -> str:
+        """Why a paper's row cannot have this name, and which are allowed; empty where it can."""
+        return ""
+
 
 @dataclass(frozen=True)
 class TwoRowLayout(Layout):
-    """A table with Accuracy and Agreement of a model below each other, as SageLM's scripts print them."""
+    """A table with Accuracy and Agreement of a model below each other, as SageLM's scripts print them.
+
+    A paper's rows are named as they are printed: "SageLM Accuracy", "SageLM Agreement".
+    """
 
     def rows(self, models: Mapping[str, Results]) -> list[list[Cell]]:
         """Two rows a model."""
@@ -124,6 +149,12 @@ class TwoRowLayout(Layout):
             for name, results in models.items()
             for measure in ("accuracy", "agreement")
         ]
+
+    def wrong_name(self, name: str) -> str:
+        """A row is of one of the two measures, and its name says which."""
+        if name.endswith((" Accuracy", " Agreement")):
+            return ""
+        return f"the name {name!r} is allowed only with ' Accuracy' or ' Agreement' behind it, one row for each"
 
 
 @dataclass(frozen=True)
@@ -138,11 +169,24 @@ class AblationLayout(Layout):
         """One row a model, its name turned into marks."""
         return [[*marks(str(name)), *cells] for name, *cells in super().rows(models)]
 
+    def published_name(self, name: str) -> list[Cell]:
+        """Marks, which leave no place for "(paper)": the rule below the rows tells them from ours."""
+        return marks(name)
+
+    def wrong_name(self, name: str) -> str:
+        """A name that gives no marks would be lost."""
+        if _parts(name) <= {"cot", "grpo"} or _parts(name) == {"neither"}:
+            return ""
+        return f"the name {name!r} gives no marks; allowed: 'CoT', 'GRPO', 'CoT + GRPO' or 'neither'"
+
 
 def marks(name: str) -> list[Cell]:
     """The check marks of Table 7 for a name such as "CoT + GRPO"."""
-    parts = {part.strip().casefold() for part in name.split("+")}
-    return ["✓" if part in parts else " " for part in ("cot", "grpo")]
+    return ["✓" if part in _parts(name) else " " for part in ("cot", "grpo")]
+
+
+def _parts(name: str) -> set[str]:
+    return {part.strip().casefold() for part in name.split("+")}
 
 
 LANGUAGES = {"en": "English", "fr": "French", "ja": "Japanese", "zh": "Chinese"}
@@ -280,32 +324,31 @@ def has_figures(name: str, models: Mapping[str, Results]) -> bool:
     return any(isinstance(cell, Figure) for row in LAYOUTS[name].rows(models) for cell in row)
 
 
-def paper_table(name: str, models: Mapping[str, Results], *, published: bool = False) -> Table:
+def paper_table(
+    name: str, models: Mapping[str, Results], *, published: Mapping[str, Sequence[Row]] | None = None
+) -> Table:
     """Fill one of ``LAYOUTS``.
 
     Args:
         name: of the layout.
         models: name in the table to its reports.
-        published: put the paper's own rows above, marked "(paper)".
+        published: name of a layout to rows of papers, which are put above, marked "(paper)"; ``PUBLISHED`` for those
+            known here. A layout that has none gets its ``NOTES`` below instead.
 
     Raises:
-        UserError: no such layout, or no published figures for it.
+        UserError: no such layout, or neither published rows nor notes for it.
     """
     if name not in LAYOUTS:
         raise UserError(f"no table {name!r}; allowed: {', '.join(LAYOUTS)}")
     layout = LAYOUTS[name]
     rows = layout.rows(models)
     above: list[list[Cell]] = []
-    if published:
-        if name not in PUBLISHED:
-            raise UserError(f"table {name!r} has no published figures here; there are some for {', '.join(PUBLISHED)}")
-        columns = layout.headings()[-len(layout.columns) :]
-        for title, *values in PUBLISHED[name]:
-            cells = [
-                None if value is None else Figure(value / column.scale, 0, params={"source": "published"})
-                for column, value in zip(columns, values, strict=True)
-            ]
-            first: list[Cell] = marks(title) if isinstance(layout, AblationLayout) else [f"{title} (paper)"]
-            above.append([*first, *cells])
+    notes: Sequence[str] = ()
+    if published is not None:
+        given = published.get(name, ())
+        if not given and name not in NOTES:
+            raise UserError(f"table {name!r} has no published figures here; there are some for {', '.join(published)}")
+        above = layout.published_rows(given)
+        notes = () if given else NOTES[name]
     rules = frozenset({len(above)}) if above and rows else frozenset()
-    return Table(layout.headings(), [*above, *rows], layout.title, rules=rules)
+    return Table(layout.headings(), [*above, *rows], layout.title, notes, rules)

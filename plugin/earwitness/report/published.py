@@ -3,8 +3,8 @@
 Sources: SpeechLLM-as-Judges: Towards General and Interpretable Speech Quality Evaluation (Wang et al. 2025), tables 4
 to 7, 13 and 14; Audio Large Language Models Can Be Descriptive Speech Quality Evaluators (ALLD, Chen et al. 2025), the
 two figures of its abstract. Rows are model, then the cells of the table as printed; ``None`` is a dash. EER and
-accuracies in per cent. SageLM's tables are not here: only its abstract was at hand, and its one figure, 82.79 %
-agreement with human evaluators over semantic and acoustic questions together, has no cell in a table of either.
+accuracies in per cent. The tables of SageLM (Ge et al. 2025) are not here: only its abstract was at hand, whose figures
+are over all questions together and have no cell in a table of either kind; ``NOTES`` holds them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 Row = tuple[str, *tuple[float | None, ...]]
+"""First cell of a row as the table prints it, and its figures in the table's units; ``None`` where there is none."""
 
 PUBLISHED: Mapping[str, Sequence[Row]] = {
     "speecheval-4": (
@@ -74,3 +75,14 @@ PUBLISHED: Mapping[str, Sequence[Row]] = {
     "alld-mos": (("ALLD", None, None, 0.17, None),),
     "alld-ab": (("ALLD", 98.6, None, None),),
 }
+
+_SAGELM = (
+    "published (abstract): 82.79 % agreement with human evaluators, over semantic and acoustic questions together;",
+    "at least 7.42 % above cascaded baselines and 26.20 % above speech-LM baselines;",
+    "no cell here holds these figures; --published-file FILE adds rows",
+)
+
+NOTES: Mapping[str, Sequence[str]] = dict.fromkeys(
+    ("sagelm-semantic", "sagelm-acoustic", "sagelm-acoustic-split"), _SAGELM
+)
+"""Lines below a layout that has no rows here: what its paper publishes nevertheless."""

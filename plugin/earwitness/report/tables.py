@@ -17,6 +17,11 @@ _LATEX = {"\\": r"\textbackslash{}", **{mark: f"\\{mark}" for mark in "&%$#_{}"}
 _LATEX |= {"^": r"\textasciicircum{}", DASH: "--", "✓": r"$\checkmark$", "<": r"\textless{}", ">": r"\textgreater{}"}
 
 
+def _markdown(cell: str) -> str:
+    """The cell on one line, its backslashes doubled: one before a bar would undo the bar's own."""
+    return cell.replace("\\", r"\\").replace("|", r"\|").replace("\n", " ")
+
+
 REASONS = 10
 """Kinds of unscored rows that a table names; its JSON names all."""
 
@@ -116,7 +121,7 @@ class Table:
         """A GitHub-flavoured table."""
 
         def line(cells: Sequence[str]) -> str:
-            return "| " + " | ".join(cell.replace("|", r"\|").replace("\n", " ") for cell in cells) + " |"
+            return "| " + " | ".join(_markdown(cell) for cell in cells) + " |"
 
         marks = ["---" if flush else "---:" for flush in self._left]
         body = [line([column.title for column in self.columns]), line(marks), *map(line, self.cells)]
