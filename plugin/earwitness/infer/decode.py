@@ -299,7 +299,13 @@ def _score_blocks(
         sequences.cache,
     )
     sequences.rewind(sequences)
-    for row, (block, context) in enumerate(zip(blocks, contexts, strict=True)):
-        for end in range(max(len(context), 1), len(block) + 1):
-            node = tuple(block[len(context) : end])
-            known[row][node] = model.logits(hidden[row, end - 1]).log_softmax(-1)
+    nodes = [
+        (row, end, tuple(block[len(context) : end]))
+        for row, (block, context) in enumerate(zip(blocks, contexts, strict=True))
+        for end in range(max(len(context), 1), len(block) + 1)
+    ]
+    rows, ends, _ = zip(*nodes, strict=True)
+    # One product for all: the output head of a large model takes as long for one state as for many.
+    scores = model.logits(hidden[list(rows), [end - 1 for end in ends]]).log_softmax(-1)
+    for (row, _, node), scored in zip(nodes, scores, strict=True):
+        known[row][node] = scored
