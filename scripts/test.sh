@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # All checks and tests, after setting up .venv: style, types, then pytest. Arguments go to pytest:
-#     bash scripts/test.sh                     everything but the tests marked slow or gpu
+#     bash scripts/test.sh                     everything but the tests marked slow
 #     bash scripts/test.sh -m slow             those that take minutes
-#     bash scripts/test.sh -m gpu              those that need a GPU
+#     bash scripts/test.sh -m gpu              of those, what can run on a GPU, there
 #     bash scripts/test.sh tests/test_cli.py   one file
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
