@@ -17,11 +17,14 @@ JUDGES: dict[str, dict[str, Any]] = {
 }
 
 
-def write_pairs(folder: Path, pairs: int = 8) -> Path:
-    """Write clips, pairs and a ``dataset_info.json``; every pair is asked about twice."""
+def write_pairs(folder: Path, pairs: int = 8, shortest: float = 0.3) -> Path:
+    """Write clips, pairs and a ``dataset_info.json``; every pair is asked about twice.
+
+    Clips are of ``shortest`` seconds and up to 0.42 more.
+    """
     random = np.random.default_rng(0)
     for index in range(pairs + 1):
-        samples = int(16000 * (0.3 + 0.07 * (index * 5 % 7)))
+        samples = int(16000 * (shortest + 0.07 * (index * 5 % 7)))
         tone = 0.1 * np.sin(np.arange(samples) * 0.05 * (1 + index)) + random.normal(0, 0.01 * index, samples)
         soundfile.write(folder / f"clip{index}.wav", tone, 16000)
     rows = [

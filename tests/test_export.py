@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 import transformers
-import yaml
+from judge_folders import TALKER, adapter, full_model, host, thinker, trained
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -23,62 +19,13 @@ from earwitness.errors import UserError
 from earwitness.export import export_judge
 from earwitness.infer.model import find_model
 
-TALKER = "talker.codec_head.weight"
-CLI = Path(sys.executable).with_name("llamafactory-cli")
-
 
 @pytest.fixture(scope="module")
 def full(tiny_models, tmp_path_factory):
     """Full models in several files; the Omni ones with a tensor that is not the thinker's."""
-
-    def build(family: str) -> Path:
-        folder = tmp_path_factory.mktemp("full") / family
-        shutil.copytree(tiny_models[family], folder)
-        tensors = load_file(folder / "model.safetensors")
-        if family != "qwen2_audio":
-            tensors[TALKER] = torch.arange(6.0).reshape(2, 3)
-        names = sorted(tensors)
-        files = {
-            name: f"model-0000{1 + (place * 2 >= len(names))}-of-00002.safetensors" for place, name in enumerate(names)
-        }
-        for file in set(files.values()):
-            save_file({name: tensors[name] for name in names if files[name] == file}, folder / file, {"format": "pt"})
-        (folder / "model.safetensors").unlink()
-        index = {"metadata": {"total_size": 0}, "weight_map": files}
-        (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-        return folder
-
-    made = {family: build(family) for family in tiny_models}
+    folder = tmp_path_factory.mktemp("full")
+    made = {family: full_model(tiny, folder / family) for family, tiny in tiny_models.items()}
     return made.__getitem__
-
-
-def thinker(folder: Path):
-    files = find_model(str(folder))
-    return getattr(transformers, files.class_name).from_pretrained(files.weights, dtype="auto").eval()
-
-
-def trained(network, seed: int = 0):
-    """The network after training: every weight is another."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator).to(parameter.dtype))
-    return network
-
-
-def adapter(network, folder: Path, base: str | None):
-    """Save a LoRA adapter with weights of its own; return the network with the adapter on."""
-    from peft import LoraConfig, get_peft_model
-
-    model = get_peft_model(network, LoraConfig(r=4, target_modules=["q_proj", "v_proj", "fc1"]))
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "lora_B" in name:
-                parameter.normal_(0, 0.05)
-    model.save_pretrained(folder)
-    config = json.loads((folder / "adapter_config.json").read_text())
-    (folder / "adapter_config.json").write_text(json.dumps(config | {"base_model_name_or_path": base}))
-    return model.eval()
 
 
 def logits(network, folder: Path, clip: Path) -> torch.Tensor:
@@ -134,16 +81,6 @@ def test_transformers_loads_the_full_class(full, tmp_path):
     whole = transformers.AutoModelForTextToWaveform.from_pretrained(tmp_path / "out")
     assert torch.equal(whole.thinker.lm_head.weight, network.lm_head.weight)
     transformers.AutoProcessor.from_pretrained(tmp_path / "out")
-
-
-def host(command: str, folder: Path, **settings) -> Path:
-    """Run ``llamafactory-cli train`` or ``export``; return the folder it writes."""
-    config = folder / f"{command}.yaml"
-    config.write_text(yaml.safe_dump(settings))
-    environment = {**os.environ, "HF_DATASETS_CACHE": str(folder / "cache")}
-    done = subprocess.run([CLI, command, config], capture_output=True, text=True, cwd=folder, env=environment)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return Path(settings["output_dir" if command == "train" else "export_dir"])
 
 
 @pytest.mark.parametrize("tuning", ["lora", "full"])

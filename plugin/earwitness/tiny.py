@@ -297,6 +297,7 @@ def _qwen3_omni(transformers: Any, tokenizer: Any, shape: TinyShape) -> Any:
             "num_heads": 2,
             "out_hidden_size": shape.hidden,
             "image_size": 64,
+            "apply_vit_abs_pos_embed": True,  # as published; vLLM asks for it
             "patch_size": 16,
             "num_position_embeddings": 16,
             "deepstack_visual_indexes": [],

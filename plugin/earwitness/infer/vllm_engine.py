@@ -129,6 +129,10 @@ class VLLMEngine(LocalEngine):
             **adapter,
             **self._options,
         }
+        if self.files.family == "qwen3_omni":
+            from earwitness.infer.vllm_qwen3_omni import accept_features
+
+            accept_features()
         try:
             return self._vllm.LLM(**arguments)
         except (TypeError, ValueError) as error:  # what vLLM raises for arguments and models that it does not take
