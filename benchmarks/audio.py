@@ -211,25 +211,41 @@ def largest_difference(sides: Sides, pair: list[str], ids: list[int]) -> float:
     return float((host["input_features"][:, :, :width] - ours["input_features"]).abs().max())
 
 
-def train(model: Path, folder: Path, steps: int) -> dict[str, dict[str, float]]:
-    """Train the tiny model with both sides; seconds of tokenisation and of a step."""
-    clips = write_clips(folder, 2, 16 * steps)
+def write_pairs(folder: Path, seconds: float, count: int) -> None:
+    """Write a dataset "pairs" of clips of about so many seconds."""
+    clips = write_clips(folder, seconds, 2 * count)
     pairs = [clips[index : index + 2] for index in range(0, len(clips), 2)]
     rows = [{"instruction": PROMPT, "output": "12"[index % 2], "audios": pair} for index, pair in enumerate(pairs)]
     (folder / "pairs.json").write_text(json.dumps(rows), encoding="utf-8")
     columns = {"prompt": "instruction", "response": "output", "audios": "audios"}
     (folder / "dataset_info.json").write_text(json.dumps({"pairs": {"file_name": "pairs.json", "columns": columns}}))
-    sides = {}
-    for side in ("ours", "host"):
-        command = [sys.executable, str(TRAINING), side, str(model), str(folder), str(steps)]
-        environment = {**os.environ, "EARWITNESS_CACHE_DIR": "", "HF_HOME": str(folder / side)}
-        environment.pop("EARWITNESS_AUDIO_CACHE_MB", None)
-        environment["EARWITNESS_DISABLE"] = "1" if side == "host" else ""
-        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        if done.returncode != 0:
-            raise RuntimeError(f"training ({side}) failed:\n{done.stdout[-4000:]}")
-        sides[side] = json.loads(done.stdout.strip().splitlines()[-1])
-    return sides
+
+
+def trained(side: str, folder: Path, settings: dict[str, Any]) -> dict[str, float]:
+    """Train one side, "host" or "ours", in a process of its own; see ``audio_training.py`` for the figures."""
+    settings = {"dataset_dir": str(folder), "output_dir": str(folder / f"out_{side}"), **settings}
+    environment = {**os.environ, "EARWITNESS_CACHE_DIR": "", "HF_HOME": str(folder / side)}
+    environment.pop("EARWITNESS_AUDIO_CACHE_MB", None)
+    environment["EARWITNESS_DISABLE"] = "1" if side == "host" else ""
+    command = [sys.executable, str(TRAINING), side, json.dumps(settings)]
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode != 0:
+        raise RuntimeError(f"training ({side}) failed:\n{done.stdout[-4000:]}")
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def train(model: Path, folder: Path, steps: int) -> dict[str, dict[str, float]]:
+    """Train the tiny model with both sides; seconds of tokenisation and of a step."""
+    write_pairs(folder, 2, 8 * steps)
+    settings = {
+        "model_name_or_path": str(model),
+        "finetuning_type": "full",
+        "freeze_multi_modal_projector": False,
+        "per_device_train_batch_size": 8,
+        "max_steps": steps,
+        "use_cpu": True,
+    }
+    return {side: trained(side, folder, settings) for side in ("ours", "host")}
 
 
 def swift(model: Path, folder: Path, seconds: list[float], repeats: int) -> dict[str, Any] | None:
@@ -250,7 +266,7 @@ def swift(model: Path, folder: Path, seconds: list[float], repeats: int) -> dict
 
 def report(
     lengths: dict[float, dict[str, float]],
-    trained: dict[str, dict[str, float]] | None,
+    training: dict[str, dict[str, float]] | None,
     other: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """Return the ratios; more is better but for those over the floor."""
@@ -275,11 +291,11 @@ def report(
         "max_abs_diff": max(figures["max_abs_diff"] for figures in named.values()),
         "milliseconds_a_pair": named,
     }
-    if trained is not None:
-        host, ours = trained["host"], trained["ours"]
+    if training is not None:
+        host, ours = training["host"], training["ours"]
         result["train_ratio"] = host["step_seconds"] / ours["step_seconds"]
         result["train_total_ratio"] = sum_seconds(host) / sum_seconds(ours)
-        result["train"] = trained
+        result["train"] = training
     result["swift"] = other
     if other is not None:
         result["swift_ratio"] = {
@@ -340,8 +356,8 @@ def main() -> None:
         model = build_tiny(folder / "tiny", corpus=[PROMPT] * 4)
         sides = Sides(model)
         lengths = {seconds: compare(sides, folder, seconds, arguments.repeats) for seconds in arguments.seconds}
-        trained = train(model, folder, arguments.steps) if arguments.steps else None
-        result = report(lengths, trained, swift(model, folder, arguments.seconds, arguments.repeats))
+        training = train(model, folder, arguments.steps) if arguments.steps else None
+        result = report(lengths, training, swift(model, folder, arguments.seconds, arguments.repeats))
     show(result)
     print(f"threads: {result['threads']}; load of the machine: {result['load']:.1f} (other work slows all columns)")
     if arguments.json:
