@@ -120,6 +120,22 @@ def test_more_threads_change_nothing() -> None:
         torch.set_num_threads(threads)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_what_torch_makes_by_default_changes_nothing(dtype: torch.dtype) -> None:
+    """While transformers loads a model, in another thread too, torch makes tensors of the model's precision."""
+    waveforms = [noise(9_999), noise(400, 1)]
+    expected = batch_features(waveforms, SMALL, "qwen2_5_omni")["input_features"]
+    fresh = WhisperFeatureExtractor(feature_size=80, chunk_length=2)
+    torch.set_default_dtype(dtype)
+    try:
+        found = batch_features(waveforms, fresh, "qwen2_5_omni")["input_features"]
+        alone = mel_features(waveforms[1], fresh)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(found, expected)
+    assert np.array_equal(alone, expected[1, :, : alone.shape[1]].numpy())
+
+
 def test_token_counts_are_those_of_the_towers() -> None:
     """The towers' own formulas say how many embeddings they make of so many frames."""
     from transformers.models.qwen2_5_omni.modeling_qwen2_5_omni import Qwen2_5OmniAudioEncoder

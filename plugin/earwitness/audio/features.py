@@ -35,7 +35,7 @@ FRAMES_TOGETHER = 4096
 """Frames of several clips computed as one signal, at most: bounded memory, whatever the batch."""
 MIN_POWER = 1e-10
 """Mel power of silence: its logarithm is -10."""
-_ONE = torch.tensor(1.0)
+_ONE = torch.tensor(1.0, dtype=torch.float32)
 LOG_RANGE = 8.0
 """Powers of ten below a clip's loudest mel value that are kept; the rest is raised to that floor."""
 
@@ -108,7 +108,7 @@ def _stack(
 ) -> dict[str, torch.Tensor]:
     frames = [frame_count(count, feature_extractor) for count in samples]
     width = feature_extractor.nb_max_frames if family == "qwen2_audio" else max(frames)
-    features = torch.empty(len(mels), feature_extractor.feature_size, width)
+    features = torch.empty(len(mels), feature_extractor.feature_size, width, dtype=torch.float32)
     mask = torch.zeros(len(mels), width, dtype=torch.int32)
     for row, (mel, own) in enumerate(zip(mels, frames, strict=True)):
         known = min(mel.shape[1], width)
@@ -239,7 +239,7 @@ def _log_mels_of_one_signal(clips: Sequence[tuple[np.ndarray, int]], feature_ext
 
     settings = _settings(feature_extractor)
     windows = torch.from_numpy(signal).unfold(0, n_fft, hop_length)[: firsts[-1] - gap]
-    log_mel = torch.empty(feature_extractor.feature_size, len(windows))
+    log_mel = torch.empty(feature_extractor.feature_size, len(windows), dtype=torch.float32)
     for first in range(0, len(windows), BLOCK_FRAMES):
         spectrum = torch.fft.rfft(windows[first : first + BLOCK_FRAMES] * settings.window)
         settings.mel_power(spectrum, log_mel, first)
@@ -278,6 +278,6 @@ def _settings(feature_extractor: Any) -> _Settings:
             xxhash.xxh3_64_intdigest(feature_extractor.mel_filters.tobytes()),
         )
         key = xxhash.xxh3_64_hexdigest(repr(numbers).encode())
-        settings = _Settings(torch.hann_window(feature_extractor.n_fft), MelPower(filters), key)
+        settings = _Settings(torch.hann_window(feature_extractor.n_fft, dtype=torch.float32), MelPower(filters), key)
         _KNOWN_SETTINGS[feature_extractor] = settings
     return settings

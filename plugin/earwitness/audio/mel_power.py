@@ -63,7 +63,7 @@ class MelPower:
             column: of the first frame.
         """
         if self._cut is None:
-            power = torch.zeros(max(MIN_FRAMES, len(spectrum)), spectrum.shape[1])
+            power = torch.zeros(max(MIN_FRAMES, len(spectrum)), spectrum.shape[1], dtype=torch.float32)
             power[: len(spectrum)] = spectrum.abs().square_()
             out[:, column : column + len(spectrum)] = (self._filters @ power.T)[:, : len(spectrum)]
         else:
@@ -78,7 +78,7 @@ class MelPower:
         for frames in PROBED_FRAMES:
             shape = (frames, self._filters.shape[1])
             spectrum = torch.randn(shape, dtype=torch.complex64, generator=generator)
-            spectrum *= 10.0 ** (4 - 12 * torch.rand(shape, generator=generator))
+            spectrum *= 10.0 ** (4 - 12 * torch.rand(shape, dtype=torch.float32, generator=generator))
             spectrum[:2] = 0
             expected = self._filters @ (spectrum.abs() ** 2).T
             found = torch.empty_like(expected)
