@@ -261,7 +261,7 @@ class _Settings:
 
 
 _KNOWN_SETTINGS: WeakKeyDictionary[Any, _Settings] = WeakKeyDictionary()
-_VERSION = 2  # of what is cached: to be raised when reading, resampling or what is stored changes
+_VERSION = 3  # of what is cached: to be raised when reading, resampling or what is stored changes
 
 
 def _settings(feature_extractor: Any) -> _Settings:
