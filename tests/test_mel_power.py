@@ -83,15 +83,20 @@ def test_where_torch_adds_up_otherwise_torch_computes(
     assert [record.levelname for record in caplog.records if "torch alone" in record.getMessage()] == ["WARNING"]
 
 
-def test_compiled_code_that_can_be_kept_nowhere_is_compiled_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("disabled", [{}, {"NUMBA_DISABLE_JIT": "1"}], ids=["kept nowhere", "not compiled"])
+def test_code_that_can_be_kept_nowhere_or_must_not_be_compiled(tmp_path: Path, disabled: dict[str, str]) -> None:
     """As in a container whose package and home cannot be written; here a file is where the folders would be."""
     shutil.copy(mel_power.__file__, tmp_path / "mel_power.py")
     (tmp_path / "__pycache__").touch()
     script = (
         "import mel_power as m, torch; x = torch.ones(64, 5, dtype=torch.complex64); out = torch.empty(3, 64); "
-        "m.MelPower(torch.eye(3, 5))(x, out); print(float(out.sum()), m._mel_power.stats.cache_path)"
+        "m.MelPower(torch.eye(3, 5))(x, out); "
+        "print(float(out.sum()), getattr(m._mel_power, 'stats', None) and m._mel_power.stats.cache_path)"
     )
     kept = {"NUMBA_CACHE_DIR", "XDG_CACHE_HOME", "PYTHONPATH"}
     environment = {name: value for name, value in os.environ.items() if name not in kept} | {"HOME": "/dev/null"}
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment | disabled, capture_output=True, text=True
+    )
     assert done.stdout.split() == ["192.0", "None"], done.stderr
+    assert ("NUMBA_DISABLE_JIT is set" in done.stderr) == bool(disabled)

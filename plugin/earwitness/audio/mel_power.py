@@ -47,11 +47,13 @@ class MelPower:
         spans = np.array([(row[0], row[-1] + 1) if len(row) else (0, 0) for row in used], np.int64)
         self._filters = filters.contiguous()
         self._spans = spans
-        self._cut: int | None = next((cut for cut in (bins, bins // 2) if self._equals_torch(cut)), None)
+        cuts = () if numba.config.DISABLE_JIT else (bins, bins // 2)
+        self._cut: int | None = next((cut for cut in cuts if self._equals_torch(cut)), None)
         if self._cut is None:
+            reason = "on this machine its matrix product adds up in an order that the compiled code does not know"
             _LOGGER.warning(
-                "mel features are computed by torch alone, which takes longer: on this machine its matrix product adds "
-                "up in an order that the compiled code does not know"
+                "mel features are computed by torch alone, which takes longer: "
+                f"{reason if cuts else 'NUMBA_DISABLE_JIT is set'}"
             )
 
     def __call__(self, spectrum: torch.Tensor, out: torch.Tensor, column: int = 0) -> None:
