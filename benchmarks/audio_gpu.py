@@ -63,8 +63,9 @@ def build(folder: Path, shape: str) -> Path:
     thinker = config.thinker_config
     head = text["hidden_size"] // text["num_attention_heads"]
     rope = thinker.text_config.rope_parameters | {"mrope_section": [head // 8, head * 3 // 16, head * 3 // 16]}
+    layers = ["full_attention"] * text["num_hidden_layers"]
     for part, sizes in (
-        (thinker.text_config, {**text, "rope_parameters": rope, "layer_types": None}),
+        (thinker.text_config, {**text, "rope_parameters": rope, "layer_types": layers}),
         (
             thinker.audio_config,
             {**tower, "num_hidden_layers": tower["encoder_layers"], "output_dim": text["hidden_size"]},
@@ -73,7 +74,6 @@ def build(folder: Path, shape: str) -> Path:
     ):
         for name, value in sizes.items():
             setattr(part, name, value)
-    thinker.text_config.layer_types = ["full_attention"] * text["num_hidden_layers"]
     default = torch.get_default_dtype()
     torch.set_default_dtype(torch.bfloat16)
     try:
