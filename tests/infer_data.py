@@ -10,6 +10,11 @@ import numpy as np
 import soundfile
 
 from earwitness.data.records import Record, load_records
+from earwitness.infer.engine import Answer
+from earwitness.infer.hf_engine import HFEngine
+from earwitness.infer.model import find_model
+from earwitness.infer.options import Decoding
+from earwitness.infer.plan import make_items
 
 JUDGES: dict[str, dict[str, Any]] = {
     "plain": {"type": "pairwise", "aspects": ["noise", "loudness"]},
@@ -55,3 +60,11 @@ def write_pairs(folder: Path, pairs: int = 8, shortest: float = 0.3) -> Path:
 def records_of(folder: Path, name: str = "plain", limit: int | None = None) -> list[Record]:
     """Load the records that ``write_pairs`` wrote."""
     return load_records(name, folder, limit=limit)
+
+
+def judged(model: Path, folder: Path, decoding: Decoding, name: str = "plain", **options: Any) -> list[Answer]:
+    """Answers of the transformers engine to every pair in both orders, in batches of five."""
+    engine = HFEngine(find_model(str(model)), decoding, **options)
+    items = make_items(records_of(folder, name), ["ab", "ba"])
+    batches = [(start, items[start : start + 5]) for start in range(0, len(items), 5)]
+    return [answer for _, batch in engine.answer(batches) for answer in batch]

@@ -10,15 +10,12 @@ import distill_runs
 import grpo_runs
 import pytest
 import torch
-from infer_data import records_of, write_pairs
+from infer_data import judged, write_pairs
 from pretended_gpu import DevicesMixedError, PretendedGPU, pretended_gpu
 from sft_settings import sft_settings
 
 from earwitness.infer.engine import Answer
-from earwitness.infer.hf_engine import HFEngine
-from earwitness.infer.model import find_model
 from earwitness.infer.options import Decoding
-from earwitness.infer.plan import make_items
 from earwitness.tiny_text import build_tiny_text
 
 TEMPLATES = {"qwen2_5_omni": "qwen2_omni", "qwen2_audio": "qwen2_audio"}
@@ -64,17 +61,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ids=["verdict", "thought", "samples"],
 )
 def test_judging(tiny_models, data, tmp_path, monkeypatch, family, judge, decoding):
-    def judged(device: str) -> list[Answer]:
-        engine = HFEngine(find_model(str(tiny_models[family])), decoding, device=device, tower_cache=str(tmp_path))
-        items = make_items(records_of(data, judge), ["ab", "ba"])
-        batches = [(start, items[start : start + 5]) for start in range(0, len(items), 5)]
-        return [answer for _, batch in engine.answer(batches) for answer in batch]
+    def answers(device: str) -> list[Answer]:
+        return judged(tiny_models[family], data, decoding, judge, device=device, tower_cache=str(tmp_path))
 
-    expected = judged("cpu")
+    expected = answers("cpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "pretended")
     with PretendedGPU() as gpu:
-        found = judged("cuda")
+        found = answers("cuda")
     assert gpu.operations > 1_000
     assert [answer.texts for answer in found] == [answer.texts for answer in expected]
     assert [answer.shares for answer in found] == [answer.shares for answer in expected]

@@ -16,14 +16,11 @@ import distill_runs
 import grpo_runs
 import pytest
 import torch
-from infer_data import records_of, write_pairs
+from infer_data import judged, write_pairs
 from sft_settings import sft_settings
 
 from earwitness.infer.engine import Answer
-from earwitness.infer.hf_engine import HFEngine
-from earwitness.infer.model import find_model
 from earwitness.infer.options import Decoding
-from earwitness.infer.plan import make_items
 from earwitness.tiny_text import build_tiny_text
 
 FAMILIES = {"qwen2_5_omni": "qwen2_omni", "qwen2_audio": "qwen2_audio", "qwen3_omni": "qwen3_omni_nothink"}
@@ -45,14 +42,6 @@ def device(pytestconfig: pytest.Config) -> str:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_pairs(tmp_path_factory.mktemp("infer"))
-
-
-def judged(model: Path, data: Path, decoding: Decoding, **options: Any) -> list[Answer]:
-    """Answers to every pair in both orders, in batches of five."""
-    engine = HFEngine(find_model(str(model)), decoding, **options)
-    items = make_items(records_of(data), ["ab", "ba"])
-    batches = [(start, items[start : start + 5]) for start in range(0, len(items), 5)]
-    return [answer for _, batch in engine.answer(batches) for answer in batch]
 
 
 def assert_close(found: list[Answer], expected: list[Answer], tolerance: float) -> None:

@@ -35,9 +35,9 @@ FRAMES_TOGETHER = 4096
 """Frames of several clips computed as one signal, at most: bounded memory, whatever the batch."""
 MIN_POWER = 1e-10
 """Mel power of silence: its logarithm is -10."""
-_ONE = torch.tensor(1.0, dtype=torch.float32)
 LOG_RANGE = 8.0
 """Powers of ten below a clip's loudest mel value that are kept; the rest is raised to that floor."""
+_ONE = torch.tensor(1.0, dtype=torch.float32)
 
 
 def frame_count(samples: int, feature_extractor: Any) -> int:
